@@ -1,0 +1,1 @@
+"""LogRecord -> Signal -> incident: matching, correlation and root cause. Knows no file, no clock and no wire."""

@@ -1,0 +1,60 @@
+"""The cause graph: which fault can follow from which, read from `diagnose/catalogue/causes.yaml`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+import yaml
+
+from diagnose.rules import RuleError
+from schemas.faults import fault_classes, faults_matching
+from schemas.signature import Signature
+
+
+@dataclass(frozen=True)
+class CauseGraph:
+    """For every fault class, what it can cause: fault classes and signature ids."""
+
+    consequences: Mapping[str, frozenset[str]]
+    symptoms: frozenset[str]
+    confirms_late: frozenset[str]
+
+    def explains(self, cause: Signature, consequence: Signature) -> bool:
+        """Tell whether one signature's fault can lead to another's, leaving time aside.
+
+        Two signatures of one fault say the same thing twice: the one that comes first explains the other.
+        """
+        if cause.fault is None or consequence.fault is None or cause.id == consequence.id:
+            return False
+        if cause.fault == consequence.fault:
+            return True
+        known = self.consequences[cause.fault] | _expanded(cause.explains)
+        return consequence.fault in known or consequence.id in known or (consequence.generic and not cause.generic)
+
+
+@cache
+def cause_graph() -> CauseGraph:
+    """Return the shipped graph.
+
+    Raises:
+        RuleError: the file names something that is not a fault class, or leaves one out.
+    """
+    file = resources.files("diagnose").joinpath("catalogue/causes.yaml")
+    data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    if missing := sorted(set(fault_classes()) - set(data["causes"])):
+        raise RuleError(str(file), 1, f"`causes` leaves out {', '.join(missing)}")
+    anything = _expanded(tuple(data["anything"]))
+    return CauseGraph(
+        consequences={
+            cause: (anything | _expanded(tuple(follows))) - {cause} for cause, follows in data["causes"].items()
+        },
+        symptoms=_expanded(tuple(data["symptoms"])),
+        confirms_late=_expanded(tuple(data["confirms_late"])),
+    )
+
+
+@cache
+def _expanded(names: tuple[str, ...]) -> frozenset[str]:
+    """Return the fault classes that globs stand for; a name that is no fault class is a signature's id."""
+    return frozenset(fault for name in names for fault in faults_matching(name) or (name,))

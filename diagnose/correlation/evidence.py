@@ -1,0 +1,105 @@
+"""Evidence: the faults of one attempt, one for each thing that happened, however many ranks and lines said so."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from diagnose.correlation.moments import Entry, Moment
+from diagnose.correlation.story import Story
+from schemas.signal import Signal
+from schemas.signature import Signature
+from schemas.vocabulary import Culprit, Severity
+
+Resolve = Callable[[str], Signature]
+"""Returns the signature of an id, codes of tables included."""
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """One thing that happened: all entries that say so, in order, and whether the run survived it."""
+
+    signature: Signature
+    entries: tuple[Entry, ...]
+    healed: bool
+    before_start: bool
+
+    @property
+    def first(self) -> Entry:
+        """Return the entry that said it first."""
+        return self.entries[0]
+
+    @cached_property
+    def last(self) -> Moment:
+        """Return the moment at which it was said last."""
+        return max((entry.last for entry in self.entries), key=lambda moment: moment.order)
+
+    @property
+    def fault(self) -> str:
+        """Return the fault class."""
+        assert self.signature.fault
+        return self.signature.fault
+
+    @property
+    def serious(self) -> bool:
+        """Tell whether a process dies of it."""
+        return self.signature.severity.rank >= Severity.ERROR.rank
+
+    @cached_property
+    def count(self) -> int:
+        """Return the number of lines."""
+        return sum(entry.signal.count for entry in self.entries)
+
+    @cached_property
+    def hosts(self) -> tuple[str, ...]:
+        """Return the hosts that said it, sorted."""
+        return tuple(sorted({e.signal.host for e in self.entries if e.signal.host}))
+
+    @cached_property
+    def ranks(self) -> tuple[int, ...]:
+        """Return the ranks that said it, sorted."""
+        return tuple(sorted({e.signal.rank for e in self.entries if e.signal.rank is not None}))
+
+    @cached_property
+    def captures(self) -> dict[str, str]:
+        """Return the captures of the entry that said it first."""
+        return self.first.signal.captures
+
+
+def findings(story: Story, resolve: Resolve) -> list[Finding]:
+    """Return what happened in an attempt, in order of first mention; catch-alls that a specific one covers left out.
+
+    An identity that was survived once and then was not gives two findings: the first one is not why the run ended.
+    """
+    grouped: dict[tuple[object, ...], list[Entry]] = {}
+    for entry in _without_covered(story.faults, resolve):
+        signature = resolve(entry.signal.signature)
+        state = story.went_on_after(entry.last), story.began_after(entry.last)
+        grouped.setdefault((signature.id, _identity(signature, entry.signal), *state), []).append(entry)
+    return [
+        Finding(resolve(entries[0].signal.signature), tuple(entries), healed=key[2] is True, before_start=key[3] is True)
+        for key, entries in grouped.items()
+    ]
+
+
+def _identity(signature: Signature, signal: Signal) -> tuple[object, ...]:
+    """Return what tells two happenings of one signature apart: hardware and hosts do, ranks do not."""
+    captured = tuple(signal.captures.get(name) for name in signature.identity)
+    blamed = signature.blamed
+    if blamed in (Culprit.GPU, Culprit.NIC):
+        return (signal.host, signal.gpu, *captured)
+    return (signal.host, *captured) if blamed is Culprit.HOST else captured
+
+
+def _without_covered(entries: Iterable[Entry], resolve: Resolve) -> list[Entry]:
+    """Leave out what a catch-all says about a multi-line message in which a specific signature was found."""
+    kept = list(entries)
+    specific = {
+        (e.signal.source, e.signal.first.unit)
+        for e in kept
+        if e.signal.first.unit and not resolve(e.signal.signature).generic
+    }
+    return [
+        e
+        for e in kept
+        if not resolve(e.signal.signature).generic or (e.signal.source, e.signal.first.unit) not in specific
+    ]

@@ -1,0 +1,158 @@
+"""Ranking: which finding explains which, and which of those that nothing explains is why the attempt ended."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from diagnose.correlation.causes import CauseGraph
+from diagnose.correlation.evidence import Finding
+from diagnose.correlation.moments import SKEW_S, Moment
+
+LATENESS_S: Final = 60.0
+"""A record that confirms an earlier sign may be this much later than it."""
+
+LATENESS_LINES: Final = 200
+FORGOTTEN_S: Final = 1800.0
+"""An error this long before the end, with nothing in between, is hardly why a run ended."""
+
+WARNED_S: Final = 900.0
+"""A warning explains what follows within this time."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The findings of a failed attempt: the cause, what else it could be, and what only follows."""
+
+    cause: Finding
+    alternatives: tuple[Finding, ...]
+    symptoms: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class Ranker:
+    """Ranks the findings of one attempt."""
+
+    findings: Sequence[Finding]
+    graph: CauseGraph
+
+    @cached_property
+    def open_faults(self) -> list[Finding]:
+        """Return what processes died of and the run did not survive."""
+        return [f for f in self.findings if f.serious and not f.healed]
+
+    def ranking(self) -> Ranking | None:
+        """Return the ranking, or `None` where nothing failed."""
+        faults = self.open_faults
+        if not faults:
+            return None
+        roots = sorted(self._roots(faults), key=self._place)
+        cause = self._deeper(roots[0])
+        rest = [f for f in (*roots, *faults, *self._warnings(faults)) if f is not cause]
+        explained = [f for f in dict.fromkeys(rest) if self._follows(cause, f)]
+        others = [f for f in roots if f is not cause and f not in explained and not self._is_symptom(f)]
+        symptoms = [f for f in dict.fromkeys(rest) if f not in others]
+        return Ranking(cause, tuple(others), tuple(sorted(symptoms, key=lambda f: f.first.first.order)))
+
+    def explains(self, cause: Finding, consequence: Finding) -> bool:
+        """Tell whether one finding can have led to another, their order in time included."""
+        if not self.graph.explains(cause.signature, consequence.signature):
+            return False
+        if not cause.first.first.after(consequence.first.first, SKEW_S):
+            return True
+        both_ways = self.graph.explains(consequence.signature, cause.signature)
+        return cause.fault in self.graph.confirms_late and not both_ways and self._soon(consequence, cause)
+
+    def _follows(self, cause: Finding, other: Finding) -> bool:
+        """Tell whether the cause explains another finding, itself or through others."""
+        reached, edge = {id(cause)}, [cause]
+        while edge:
+            at = edge.pop()
+            for f in self.findings:
+                if id(f) not in reached and self.explains(at, f):
+                    reached.add(id(f))
+                    edge.append(f)
+        return id(other) in reached
+
+    def _roots(self, faults: Sequence[Finding]) -> list[Finding]:
+        """Return the faults that no other fault explains; all of them where they explain each other in a circle."""
+        roots = [f for f in faults if not any(self.explains(other, f) for other in faults if other is not f)]
+        roots = roots or list(faults)
+        if all(self._is_symptom(f) for f in roots):
+            survived = [f for f in self.findings if f.serious and f.healed and f.before_start]
+            roots += [f for f in survived if any(self.explains(f, root) for root in roots)]
+        return roots
+
+    def _deeper(self, root: Finding) -> Finding:
+        """Return the warning that led to the root, if there is one, else the root itself."""
+        causes = [w for w in self._warnings([root]) if not self._is_symptom(w)]
+        return min(causes, key=self._place, default=root)
+
+    def _warnings(self, faults: Sequence[Finding]) -> list[Finding]:
+        """Return the warnings that explain one of the faults by more than coming before it."""
+        return [
+            w
+            for w in self.findings
+            if not w.serious
+            and not w.healed
+            and not w.before_start
+            and any(self.explains(w, f) and self._warned(w, f) for f in faults if f.fault != w.fault)
+        ]
+
+    def _warned(self, warning: Finding, fault: Finding) -> bool:
+        if warning.signature.severity.rank == 0:
+            return False
+        broke = broke_s(fault)
+        time_s = warning.last.time_s
+        return broke is None or time_s is None or abs(broke - time_s) <= WARNED_S
+
+    def _soon(self, sign: Finding, record: Finding) -> bool:
+        early, late = sign.first.first, record.first.first
+        if early.time_s is not None and late.time_s is not None:
+            return late.time_s - early.time_s <= LATENESS_S
+        return early.stream != late.stream or late.line - early.line <= LATENESS_LINES
+
+    def _is_symptom(self, finding: Finding) -> bool:
+        return finding.fault in self.graph.symptoms
+
+    def _place(self, finding: Finding) -> tuple[object, ...]:
+        """Return the key by which causes are sorted, the likeliest first."""
+        return (
+            self._is_symptom(finding),
+            finding.before_start,
+            finding.signature.generic,
+            self._forgotten(finding),
+            self._away_from_the_break(finding),
+            finding.first.first.order,
+            finding.signature.id,
+        )
+
+    def _forgotten(self, finding: Finding) -> bool:
+        end = max((f.first.first for f in self.open_faults), key=lambda moment: moment.order)
+        breaks = [t for f in self.open_faults if f is not finding and (t := broke_s(f)) is not None]
+        last = finding.last.time_s
+        if last is None or end.time_s is None or finding.signature.decisive:
+            return False
+        return min([end.time_s, *breaks]) - last > FORGOTTEN_S
+
+    def _away_from_the_break(self, finding: Finding) -> int:
+        """Return how many minutes lie between a finding and the moment to which a collective's timeout points."""
+        breaks = [t for f in self.findings if f.fault == "comm.collective_timeout" and (t := broke_s(f)) is not None]
+        if not breaks or finding.first.first.time_s is None or finding.fault == "comm.collective_timeout":
+            return 0
+        return int(abs(min(breaks) - finding.first.first.time_s) // 120)
+
+
+def timeout_s(finding: Finding) -> float:
+    """Return the timeout that a finding's message names, in seconds; 0 where it names none."""
+    captures = finding.captures
+    for name, scale in (("timeout_ms", 0.001), ("timeout_s", 1.0)):
+        if (text := captures.get(name, "")).replace(".", "", 1).isdigit():
+            return float(text) * scale
+    return 0.0
+
+
+def broke_s(finding: Finding) -> float | None:
+    """Return when it broke (Unix, seconds): a timeout speaks that much later than what it waited for."""
+    moment: Moment = finding.first.first
+    return None if moment.time_s is None else moment.time_s - timeout_s(finding)

@@ -1,0 +1,119 @@
+"""The story of a job: its attempts, and for each what was seen before, during and after its progress.
+
+A start, progress and success are read together with the faults: an error that the run survived is not why it ended.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from diagnose.correlation.moments import Entry, Moment
+from schemas.signal import Signal
+from schemas.vocabulary import Kind, Severity
+
+
+@dataclass(frozen=True)
+class Story:
+    """One attempt of a job: its entries in order."""
+
+    entries: tuple[Entry, ...]
+
+    def of(self, *kinds: Kind) -> list[Entry]:
+        """Return the entries of these kinds, in order."""
+        return [entry for entry in self.entries if entry.signal.kind in kinds]
+
+    @cached_property
+    def faults(self) -> tuple[Entry, ...]:
+        """Return what broke, teardown left out."""
+        return tuple(e for e in self.of(Kind.FAULT) if e.signal.fault)
+
+    @cached_property
+    def progress(self) -> tuple[Entry, ...]:
+        """Return the stretches of progress."""
+        return tuple(self.of(Kind.PROGRESS))
+
+    def went_on_after(self, moment: Moment) -> bool:
+        """Tell whether the run made progress well after a moment."""
+        return self._progressed.well_after(moment)
+
+    def began_after(self, moment: Moment) -> bool:
+        """Tell whether a start was reported well after a moment: what failed before was a step before the run."""
+        return self._started.well_after(moment)
+
+    @cached_property
+    def _progressed(self) -> "_Latest":
+        return _Latest.of(self.progress)
+
+    @cached_property
+    def _started(self) -> "_Latest":
+        return _Latest.of(self.of(Kind.START))
+
+    @cached_property
+    def success(self) -> Entry | None:
+        """Return the last word of success, unless the run went on after it and then failed."""
+        said = self.of(Kind.SUCCESS)
+        if not said:
+            return None
+        last = max(said, key=lambda e: e.last.order)
+        later = [e for e in self.faults if e.signal.severity.rank >= Severity.ERROR.rank and e.first.after(last.last)]
+        if self.went_on_after(last.last) and any(not self.went_on_after(e.last) for e in later):
+            return None
+        return last
+
+
+def attempts(entries: Iterable[Entry]) -> list[Story]:
+    """Part a job's entries into its attempts.
+
+    A new attempt begins where a writer that has reported a start in this attempt reports the same start again, and
+    something has happened since: progress, success or a fault.
+    """
+    stories: list[list[Entry]] = [[]]
+    started: set[tuple[object, ...]] = set()
+    happened = False
+    for entry in entries:
+        signal = entry.signal
+        if signal.kind is Kind.START:
+            if happened and _starter(signal) in started:
+                stories.append([])
+                started, happened = set(), False
+            started.add(_starter(signal))
+        elif started and (signal.kind in (Kind.PROGRESS, Kind.SUCCESS) or _serious(signal)):
+            happened = True
+        stories[-1].append(entry)
+    return [Story(tuple(story)) for story in stories]
+
+
+@dataclass(frozen=True)
+class _Latest:
+    """The last moment of each stream, and the latest of all by time."""
+
+    by_stream: Mapping[str, Moment]
+    by_time: Moment | None
+
+    @classmethod
+    def of(cls, entries: Iterable[Entry]) -> "_Latest":
+        by_stream: dict[str, Moment] = {}
+        for entry in entries:
+            known = by_stream.setdefault(entry.last.stream, entry.last)
+            by_stream[entry.last.stream] = entry.last if entry.last.after(known) else known
+        timed = [moment for moment in by_stream.values() if moment.time_s is not None]
+        return cls(by_stream, max(timed, key=lambda moment: moment.order, default=None))
+
+    def well_after(self, moment: Moment) -> bool:
+        own = self.by_stream.get(moment.stream)
+        return (own is not None and own.well_after(moment)) or (
+            self.by_time is not None and self.by_time.well_after(moment)
+        )
+
+
+def _serious(signal: Signal) -> bool:
+    return signal.kind is Kind.FAULT and signal.severity.rank >= Severity.ERROR.rank
+
+
+def _starter(signal: Signal) -> tuple[object, ...]:
+    return signal.signature, signal.stream, signal.host, signal.rank
+
+
+def merged(stories: Sequence[Story]) -> Story:
+    """Return one story of several, in their order."""
+    return Story(tuple(entry for story in stories for entry in story.entries))

@@ -1,0 +1,39 @@
+"""Acceptance: whether a signature means a message. google-re2 decides here, after Hyperscan has nominated."""
+
+from functools import cache
+from typing import Final
+
+from diagnose.matching.dialect import confirming, tokens_of
+from diagnose.tables import for_code
+from schemas.record import Origin
+from schemas.signature import Signature
+from schemas.vocabulary import Provenance
+
+CAPTURE_CHARACTERS: Final = 200
+
+
+def accepted_by(signature: Signature, message: bytes, origin: Origin | None = None) -> dict[str, str] | None:
+    """Return the captures if a signature accepts a message of this origin, else `None`.
+
+    Where nobody vouches for the writer, signatures of every provenance apply.
+    """
+    vouched = origin.provenance if origin else Provenance.UNKNOWN
+    if vouched is not Provenance.UNKNOWN and vouched not in signature.provenance:
+        return None
+    for pattern in signature.patterns:
+        if match := confirming(pattern).search(message):
+            if any(confirming(veto).search(message) for veto in signature.unless):
+                return None
+            return {k.decode(): v.decode("latin-1")[:CAPTURE_CHARACTERS] for k, v in match.groupdict().items() if v}
+    return None
+
+
+def coded(signature: Signature, captures: dict[str, str]) -> Signature:
+    """Return the signature of the captured code where the signature stands for a table of codes."""
+    return for_code(signature, captures[signature.table]) if signature.table else signature
+
+
+@cache
+def exact(pattern: str) -> bool:
+    """Tell whether a nomination by this pattern needs no second look: the two engines agree on it by construction."""
+    return not any(token in ("^", "$", r"\A", r"\z", r"\b") for token in tokens_of(pattern))

@@ -1,0 +1,128 @@
+"""The lines of one chunk: segments found by offset, their line numbers, and sightings that can be looked at later."""
+
+from bisect import bisect, insort
+from dataclasses import dataclass, replace
+from typing import Final
+
+from diagnose.matching.acceptance import accepted_by
+from diagnose.matching.segments import Segment, segment_at
+from diagnose.matching.times import LOOK_BACK_BYTES, time_before
+from diagnose.matching.units import unit_around
+from schemas.record import SEGMENT_BYTES, Chunk, Decoded, Decoder, Origin
+from schemas.signature import Signature
+
+TEXT_BYTES: Final = 4096
+"""So much of a segment is kept to be shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A signature accepted a segment. `line` and `offset` are the source's; `text` is the segment's beginning.
+
+    `unit` is the first and last line of the multi-line message around it, such as a traceback.
+    """
+
+    signature: Signature
+    offset: int
+    line: int
+    text: bytes
+    origin: Origin
+    captures: tuple[tuple[str, str], ...] = ()
+    unit: tuple[int, int] | None = None
+
+    def moved_by(self, lines: int) -> "Hit":
+        """Return the hit with line numbers that are higher by `lines`."""
+        unit = (self.unit[0] + lines, self.unit[1] + lines) if self.unit else None
+        return replace(self, line=self.line + lines, unit=unit)
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A line of a run's story that has been seen but not read: with the bytes before it, for its time.
+
+    Nearly all sightings are forgotten unread, because only a stretch's first and last line are kept.
+    """
+
+    signature: Signature
+    offset: int
+    line: int
+    segment: bytes
+    behind: bytes
+
+    def read(self, decoder: Decoder) -> Hit:
+        """Decode the line."""
+        decoded = decoder(self.segment)
+        captures = next(
+            (c for m in decoded.message.splitlines() if (c := accepted_by(self.signature, m)) is not None), {}
+        )
+        origin = timed(decoded.origin, self.behind + self.segment, len(self.behind), decoder)
+        text = self.segment[:TEXT_BYTES]
+        return Hit(self.signature, self.offset, self.line, text, origin, tuple(sorted(captures.items())))
+
+
+class Lines:
+    """The segments of one chunk, found by offset, with their line numbers and times."""
+
+    def __init__(self, chunk: Chunk, decoder: Decoder) -> None:
+        """Take a chunk and the decoder of its source."""
+        self.chunk = chunk
+        self.decoder = decoder
+        self._known = [(chunk.start, chunk.line), (chunk.end, chunk.line + chunk.lines)]
+
+    def segment(self, end: int) -> Segment:
+        """Return the segment that holds the byte before `end`, an offset in the chunk's own bytes."""
+        return segment_at(self.chunk.data, end + self.chunk.start)
+
+    def own_end(self, segment: Segment) -> int:
+        """Return a segment's end as an offset in the chunk's own bytes."""
+        return segment.end - self.chunk.start
+
+    def decoded(self, segment: Segment) -> Decoded:
+        """Return what the segment says about itself, and its message."""
+        return self.decoder(self.chunk.data[segment.start : min(segment.end, segment.start + SEGMENT_BYTES)])
+
+    def line(self, segment: Segment) -> int:
+        """Return the segment's line number, counted from the nearest place whose number is known."""
+        at = bisect(self._known, (segment.start, 0))
+        position, line = min(self._known[max(at - 1, 0) : at + 1], key=lambda known: abs(known[0] - segment.start))
+        if position <= segment.start:
+            line += self.chunk.data.count(b"\n", position, segment.start)
+        else:
+            line -= self.chunk.data.count(b"\n", segment.start, position)
+        insort(self._known, (segment.start, line))
+        return line
+
+    def hit(self, segment: Segment, decoded: Decoded, signature: Signature, captures: dict[str, str]) -> Hit:
+        """Return a fault's hit: read in full at once, with the multi-line message that it is part of."""
+        line, data = self.line(segment), self.chunk.data
+        unit = unit_around(data, segment, decoded.label, self.decoder)
+        return Hit(
+            signature=signature,
+            offset=self._offset(segment),
+            line=line,
+            text=data[segment.start : min(segment.end, segment.start + TEXT_BYTES)],
+            origin=timed(decoded.origin, data, segment.start, self.decoder),
+            captures=tuple(sorted(captures.items())),
+            unit=(line - unit[0], line + unit[1]) if unit else None,
+        )
+
+    def sighting(self, segment: Segment, signature: Signature) -> Sighting:
+        """Return a sighting, to be read later or never."""
+        data = self.chunk.data
+        return Sighting(
+            signature=signature,
+            offset=self._offset(segment),
+            line=self.line(segment),
+            segment=data[segment.start : min(segment.end, segment.start + SEGMENT_BYTES)],
+            behind=data[max(0, segment.start - LOOK_BACK_BYTES) : segment.start],
+        )
+
+    def _offset(self, segment: Segment) -> int:
+        return self.chunk.offset + segment.start - self.chunk.start
+
+
+def timed(origin: Origin, data: bytes, start: int, decoder: Decoder) -> Origin:
+    """Return an origin with a time: its own, or that of the line before that has one."""
+    if origin.time_s is not None or origin.clock_s is not None:
+        return origin
+    return origin.over(time_before(data, start, decoder))

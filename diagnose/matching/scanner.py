@@ -1,0 +1,151 @@
+"""Scanning: one chunk in, what the catalogue finds in it out, in the order of the lines. No state between chunks.
+
+Hyperscan nominates over the whole chunk. A line nominated for a fault is cut out, decoded, and decided on by RE2. The
+lines of a run's story (start, progress, success), which may be every second line, are looked at only where a stretch
+of them begins and ends, and lines that are nominated only as noise are not looked at at all.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import hyperscan
+import numpy as np
+
+from diagnose.matching.acceptance import accepted_by, coded, exact
+from diagnose.matching.database import VETOES, Plan
+from diagnose.matching.lines import Hit, Lines, Sighting
+from diagnose.matching.segments import Segment
+from schemas.record import Chunk, Decoder
+from schemas.signature import Signature
+
+_ID_BITS: Final = 16
+_ID_MASK: Final = (1 << _ID_BITS) - 1
+_Numbers = np.ndarray[Any, np.dtype[np.int64]]
+"""Nominations: end offset in the chunk's own bytes << 16 | expression, in rising order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Lines of a run's story with one signature and nothing of another kind in between: the first, the last, how many.
+
+    Without a confirmed line `first` and `last` are `None`, and the nominations are only counted.
+    """
+
+    signature: Signature
+    count: int
+    first: Sighting | None
+    last: Sighting | None
+
+
+Finding = Hit | Stretch
+
+
+class Scanner:
+    """Finds what a catalogue knows in chunks of bytes. One for each thread: Hyperscan's scratch space is not shared."""
+
+    def __init__(self, plan: Plan, database: hyperscan.Database) -> None:
+        """Take a plan and the automaton compiled from it."""
+        self._plan = plan
+        self._database = database
+        self._owners = np.array([at for at, _ in plan.expressions], dtype=np.int64)
+        kinds = {kind: number for number, kind in enumerate(sorted({s.kind for s in plan.signatures}))}
+        self._kinds = np.array([kinds[s.kind] for s in plan.signatures], dtype=np.int64)
+
+    def findings(self, chunk: Chunk, decoder: Decoder) -> list[Finding]:
+        """Return hits and stretches in the order of their lines."""
+        lines = Lines(chunk, decoder)
+        story, faults, vetoes = self._nominated(chunk)
+        hits = [(end, hit) for end, hit in self._hits(lines, faults, vetoes)] if faults else []
+        if not story:
+            return [hit for _, hit in hits]
+        return list(self._told(lines, np.sort(np.array(story, dtype=np.int64)), hits))
+
+    def _nominated(self, chunk: Chunk) -> tuple[list[int], list[int], list[int]]:
+        """Return the nominations of the story, of faults and of vetoes; the latter two sorted."""
+        story: list[int] = []
+        faults: list[int] = []
+        vetoes: list[int] = []
+        faults_from, vetoes_from = self._plan.faults_from, self._plan.vetoes_from
+
+        def nominate(expression: int, _start: int, end: int, _flags: int, _context: object) -> None:
+            if expression < faults_from:
+                story.append(end << _ID_BITS | expression)
+            elif expression < vetoes_from:
+                faults.append(end << _ID_BITS | expression)
+            else:
+                vetoes.append(end << _ID_BITS | expression)
+
+        self._database.scan(memoryview(chunk.data)[chunk.start : chunk.end], match_event_handler=nominate)
+        return story, sorted(faults), sorted(vetoes) if faults else []
+
+    def _hits(self, lines: Lines, faults: Sequence[int], vetoes: Sequence[int]) -> Iterator[tuple[int, Hit]]:
+        """Yield a segment's end and a hit for each fault that RE2 confirms."""
+        at = 0
+        while at < len(faults):
+            segment = lines.segment(faults[at] >> _ID_BITS)
+            end = lines.own_end(segment)
+            beyond = bisect_left(faults, (end + 1) << _ID_BITS, at)
+            begin = (segment.start - lines.chunk.start) << _ID_BITS
+            against = vetoes[bisect_right(vetoes, begin) : bisect_left(vetoes, (end + 1) << _ID_BITS)]
+            candidates = self._signatures([*faults[at:beyond], *against])
+            yield from ((end, hit) for hit in _decided(lines, segment, candidates))
+            at = beyond
+
+    def _signatures(self, nominations: Sequence[int]) -> list[Signature]:
+        owners = {int(self._owners[nomination & _ID_MASK]) for nomination in nominations}
+        return [self._plan.signatures[owner] for owner in sorted(owners)]
+
+    def _told(self, lines: Lines, story: _Numbers, hits: Sequence[tuple[int, Hit]]) -> Iterator[Finding]:
+        """Yield hits, and between them the stretches of the story."""
+        owners = self._owners[story & _ID_MASK]
+        turns = np.flatnonzero(np.diff(self._kinds[owners])) + 1
+        borders = np.searchsorted(story >> _ID_BITS, [end for end, _ in hits], side="right")
+        cuts = np.unique(np.concatenate((turns, borders, [0, len(story)])))
+        waiting = list(zip(borders.tolist(), (hit for _, hit in hits), strict=True))[::-1]
+        for begin, end in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True):
+            while waiting and waiting[-1][0] <= begin:
+                yield waiting.pop()[1]
+            yield from self._stretches(lines, story[begin:end], owners[begin:end])
+        yield from (hit for _, hit in waiting[::-1])
+
+    def _stretches(self, lines: Lines, story: _Numbers, owners: _Numbers) -> Iterator[Stretch]:
+        """Yield one stretch for each signature of a run of nominations, the one that was seen last at the end."""
+        if len(owners) == 1 or (owners[0] == owners[-1] and not np.any(owners != owners[0])):
+            yield self._stretch(lines, int(owners[0]), story)
+            return
+        places = {int(owner): np.flatnonzero(owners == owner) for owner in np.unique(owners)}
+        for owner in sorted(places, key=lambda o: (places[o][-1], o)):
+            yield self._stretch(lines, owner, story[places[owner]])
+
+    def _stretch(self, lines: Lines, owner: int, own: _Numbers) -> Stretch:
+        signature = self._plan.signatures[owner]
+        first = next(self._confirmed(lines, signature, own), None)
+        last = next(self._confirmed(lines, signature, own[::-1]), None) if first and len(own) > 1 else first
+        return Stretch(signature, len(own), first, last)
+
+    def _confirmed(self, lines: Lines, signature: Signature, nominations: _Numbers) -> Iterator[Sighting]:
+        """Yield a sighting for each nominated line that RE2 confirms, in the order of the nominations."""
+        for nomination in nominations.tolist():
+            segment = lines.segment(nomination >> _ID_BITS)
+            pattern = self._plan.expressions[nomination & _ID_MASK][1]
+            if (exact(pattern) and not signature.unless) or _accepts(lines, segment, signature):
+                yield lines.sighting(segment, signature)
+
+
+def _accepts(lines: Lines, segment: Segment, signature: Signature) -> bool:
+    decoded = lines.decoded(segment)
+    return any(accepted_by(signature, m, decoded.origin) is not None for m in decoded.message.splitlines())
+
+
+def _decided(lines: Lines, segment: Segment, candidates: Sequence[Signature]) -> Iterator[Hit]:
+    """Yield a hit for every fault that RE2 confirms on a line of the segment's message, vetoes applied."""
+    decoded = lines.decoded(segment)
+    for message in decoded.message.splitlines():
+        accepted = [(s, c) for s in candidates if (c := accepted_by(s, message, decoded.origin)) is not None]
+        if any(s.kind in VETOES for s, _ in accepted):
+            continue
+        specific = [(s, c) for s, c in accepted if not s.generic]
+        for signature, captures in specific or accepted[:1]:
+            yield lines.hit(segment, decoded, coded(signature, captures), captures)

@@ -1,0 +1,34 @@
+"""The time of a line that has none: that of the last line before it that has one, within a bounded look back."""
+
+import re
+from typing import Final
+
+from diagnose.matching.segments import segment_at
+from schemas.record import Decoder, Origin
+
+LOOK_BACK_BYTES: Final = 8 * 1024
+_REACHES: Final = (512, 2048, LOOK_BACK_BYTES)
+_NO_TIME: Final = Origin()
+_LOOKS_LIKE_A_TIME: Final = re.compile(rb"\d\d:\d\d:\d\d|_ms\": ?\d{13}|\[ *\d{1,9}\.\d{6}\]|\d{10}[.,\"]")
+_TRIES: Final = 4
+
+
+def time_before(data: bytes, start: int, decoder: Decoder) -> Origin:
+    """Return an origin with the time of the nearest earlier segment that tells one, or with none."""
+    tried: set[int] = set()
+    beyond = start
+    for reach in _REACHES:
+        begin = max(0, start - reach)
+        found = [begin + match.start() for match in _LOOKS_LIKE_A_TIME.finditer(data[begin:beyond])]
+        for position in reversed(found):
+            segment = segment_at(data, position + 1)
+            if segment.start in tried:
+                continue
+            tried.add(segment.start)
+            origin = decoder(data[segment.start : segment.end]).origin
+            if origin.time_s is not None or origin.clock_s is not None:
+                return Origin(time_s=origin.time_s, clock_s=origin.clock_s)
+            if len(tried) >= _TRIES:
+                return _NO_TIME
+        beyond = begin
+    return _NO_TIME

@@ -1,0 +1,96 @@
+"""Units: messages of several lines (tracebacks, boxes, kernel reports) that are one message, found around a line."""
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from importlib import resources
+from itertools import islice
+from typing import Final
+
+import yaml
+from pydantic import Field
+
+from diagnose.matching.dialect import confirming
+from diagnose.matching.segments import Segment, segment_after, segment_before
+from schemas.model import Model
+from schemas.record import SEGMENT_BYTES, WINDOW_BYTES, Decoder
+
+_NEAR_BYTES: Final = WINDOW_BYTES // 2
+
+
+class Unit(Model):
+    """A kind of message of several lines, as `diagnose/catalogue/units.yaml` describes it."""
+
+    name: str
+    hint: str
+    begin: str
+    end: str
+    within: str
+    lines: int = Field(le=1000)
+
+
+@cache
+def units() -> tuple[Unit, ...]:
+    """Return every kind of unit."""
+    text = resources.files("diagnose").joinpath("catalogue/units.yaml").read_text(encoding="utf-8")
+    return tuple(Unit.model_validate(fields) for fields in yaml.safe_load(text)["units"])
+
+
+def unit_around(data: bytes, segment: Segment, label: str, decoder: Decoder) -> tuple[int, int] | None:
+    """Return how many lines before and after `segment` belong to its unit; `None` if it stands alone.
+
+    Lines count `\\n`. Only lines with the same label (the same writer) are looked at.
+    """
+    near = data[max(0, segment.start - _NEAR_BYTES) : segment.end + _NEAR_BYTES]
+    for unit in units():
+        if unit.hint.encode() in near and (found := _extent(unit, data, segment, label, decoder)):
+            begin, end = found
+            return data.count(b"\n", begin.start, segment.start), data.count(b"\n", segment.end, end.end)
+    return None
+
+
+def _extent(unit: Unit, data: bytes, segment: Segment, label: str, decoder: Decoder) -> tuple[Segment, Segment] | None:
+    def message(at: Segment) -> bytes | None:
+        decoded = decoder(data[at.start : min(at.end, at.start + SEGMENT_BYTES)])
+        return decoded.message if decoded.label == label else None
+
+    own = message(segment) or b""
+    begin = segment if _is(unit.begin, own) else _walk(unit, _before(data, segment), message, unit.begin, unit.end)
+    if begin is None:
+        return None
+    if begin is not segment and _is(unit.end, own):
+        return begin, segment
+    end = _walk(unit, _after(data, segment), message, unit.end, unit.begin)
+    return (begin, end) if end else None
+
+
+def _walk(
+    unit: Unit, segments: Iterator[Segment], message: Callable[[Segment], bytes | None], goal: str, border: str
+) -> Segment | None:
+    """Return the first segment that matches `goal`, unless the unit is over before."""
+    for segment in islice(segments, unit.lines):
+        text = message(segment)
+        if text is None:
+            continue
+        if _is(goal, text):
+            return segment
+        if _is(border, text) or not _is(unit.within, text):
+            return None
+    return None
+
+
+def _is(pattern: str, message: bytes) -> bool:
+    return confirming(pattern).search(message) is not None
+
+
+def _before(data: bytes, segment: Segment) -> Iterator[Segment]:
+    lowest = segment.start - _NEAR_BYTES
+    at: Segment | None = segment
+    while (at := segment_before(data, at.start)) and at.start >= lowest:
+        yield at
+
+
+def _after(data: bytes, segment: Segment) -> Iterator[Segment]:
+    highest = segment.end + _NEAR_BYTES
+    at: Segment | None = segment
+    while (at := segment_after(data, at.end)) and at.end <= highest:
+        yield at

@@ -1,0 +1,107 @@
+"""The linter and the tests of rules: what loading cannot see, each check a function from a rule to complaints."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final
+
+import hyperscan
+
+from diagnose.matching.dialect import PatternError, confirming, nominating
+from diagnose.rules import Rule
+from schemas.faults import faults_matching
+from schemas.record import Decoder
+from schemas.vocabulary import Kind
+
+CAPTURES: Final = frozenset(
+    "gpu pci gpu_uuid host rank nic file pid xid sxid timeout_ms timeout_s step epoch loss job signal exitcode "
+    "collective seq reason ranks".split()
+)
+
+
+def check(rules: Iterable[Rule], known: Mapping[str, Rule]) -> list[str]:
+    """Return every complaint about the rules, one line each; `known` holds all rules that they may refer to."""
+    return [str(rule.error(what)) for rule in rules for lint in _LINTS for what in lint(rule, known)]
+
+
+def test(rules: Iterable[Rule], decoder: Decoder) -> list[str]:
+    """Return the lines of `match` that do not match, and those of `not_match` that do, one complaint each."""
+    return [str(rule.error(what)) for rule in rules for what in _own_lines(rule, decoder)]
+
+
+def accepts(rule: Rule, message: bytes) -> bool:
+    """Tell whether a rule's own patterns accept a message, leaving provenance and other rules aside."""
+    signature = rule.signature
+    if not any(confirming(p).search(message) for p in signature.patterns):
+        return False
+    return not any(confirming(p).search(message) for p in signature.unless)
+
+
+def _own_lines(rule: Rule, decoder: Decoder) -> Iterator[str]:
+    for line in rule.signature.match:
+        if not _any_line_accepted(rule, decoder, line):
+            yield f"`match` line does not match: {line}"
+        elif not _nominated(rule, line.encode()):
+            yield f"`match` line is not nominated by the scanning engine: {line}"
+    for line in rule.signature.not_match:
+        if _any_line_accepted(rule, decoder, line):
+            yield f"`not_match` line matches: {line}"
+
+
+def _any_line_accepted(rule: Rule, decoder: Decoder, line: str) -> bool:
+    return any(accepts(rule, part) for part in decoder(line.encode()).message.splitlines())
+
+
+def _nominated(rule: Rule, line: bytes) -> bool:
+    database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+    database.compile(expressions=[nominating(p).encode() for p in rule.signature.patterns])
+    found: list[int] = []
+    database.scan(line, match_event_handler=lambda number, *_: found.append(number))
+    return bool(found)
+
+
+def _patterns_compile(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
+    for pattern in (*rule.signature.patterns, *rule.signature.unless):
+        try:
+            confirming(pattern)
+            hyperscan.Database().compile(expressions=[nominating(pattern).encode()])
+        except PatternError as error:
+            yield f"pattern `{pattern}`: {error}"
+        except hyperscan.error as error:
+            yield f"pattern `{pattern}`: the scanning engine refuses it: {error}"
+
+
+def _identity_is_captured(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
+    try:
+        captured = {g.decode() for p in rule.signature.patterns for g in confirming(p).groupindex}
+    except PatternError:
+        return
+    for name in rule.signature.identity:
+        if name not in captured:
+            yield f"`identity` names `{name}`, which no pattern captures"
+    if rule.signature.table and rule.signature.table not in captured:
+        yield f"`table: {rule.signature.table}` needs a capture of that name"
+
+
+def _explains_exist(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
+    for name in rule.signature.explains:
+        if not faults_matching(name) and name not in known:
+            yield f"`explains` names `{name}`, which is neither a fault class nor a signature"
+
+
+def _noise_is_unblamed(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
+    if rule.signature.kind is not Kind.FAULT and (rule.signature.explains or rule.signature.decisive):
+        yield f"a signature of kind `{rule.signature.kind}` explains nothing and decides nothing"
+
+
+def _own_lines_differ(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
+    if twice := sorted(set(rule.signature.match) & set(rule.signature.not_match)):
+        yield f"a line stands in `match` and in `not_match`: {twice[0]}"
+
+
+_Lint = Callable[[Rule, Mapping[str, Rule]], Iterator[str]]
+_LINTS: Final[tuple[_Lint, ...]] = (
+    _patterns_compile,
+    _identity_is_captured,
+    _explains_exist,
+    _noise_is_unblamed,
+    _own_lines_differ,
+)

@@ -1,0 +1,129 @@
+"""Rules: the signatures of the shipped catalogue and of a user's own directory, loaded, overridden and indexed.
+
+Loading stops at the first thing wrong and says file, rule and line; `diagnose/rulecheck.py` looks for more.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from schemas.signature import Signature
+
+
+class RuleError(ValueError):
+    """A rule file cannot be used. The message names file, rule, line and what is wrong."""
+
+    def __init__(self, file: str, line: int, what: str, rule: str = "") -> None:
+        """Join the place and the reason into one line."""
+        where = f"{file}:{line}: " + (f"rule {rule}: " if rule else "")
+        super().__init__(where + what)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A signature and the place that it was written at."""
+
+    signature: Signature
+    file: str
+    line: int
+
+    def error(self, what: str) -> RuleError:
+        """Return an error that names this rule."""
+        return RuleError(self.file, self.line, what, self.signature.id)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All signatures in force, in a fixed order: by id."""
+
+    signatures: tuple[Signature, ...]
+
+    @cached_property
+    def by_id(self) -> Mapping[str, Signature]:
+        """Return the signatures by their ids."""
+        return MappingProxyType({s.id: s for s in self.signatures})
+
+
+def catalogue_of(rules: Iterable[Rule]) -> Catalogue:
+    """Return the catalogue that these rules make; a later rule replaces an earlier one of the same id."""
+    last = {rule.signature.id: rule.signature for rule in rules}
+    return Catalogue(tuple(last[name] for name in sorted(last)))
+
+
+def shipped_files() -> list[Traversable]:
+    """Return the rule files that come with relight, by name."""
+    folder = resources.files("diagnose").joinpath("catalogue/signatures")
+    return sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
+
+
+def files_under(folder: Path) -> list[Path]:
+    """Return a user's rule files: a YAML file itself, or all below a directory.
+
+    Raises:
+        FileNotFoundError: there is no such path, or no YAML file in it.
+    """
+    files = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.suffix in (".yaml", ".yml"))
+    if not files:
+        raise FileNotFoundError(f"{folder}: no rule files (*.yaml) there")
+    return files
+
+
+def read_rules(file: Traversable | Path) -> list[Rule]:
+    """Return the rules of one file.
+
+    Raises:
+        RuleError: the file is not YAML, or a rule in it is not a signature.
+    """
+    return list(_rules(str(file), file.read_text(encoding="utf-8", errors="replace")))
+
+
+def _rules(name: str, text: str) -> Iterator[Rule]:
+    document, lines = _parsed(name, text)
+    defaults = document.get("defaults") or {}
+    seen: dict[str, int] = {}
+    for fields, line in zip(document.get("signatures") or [], lines, strict=True):
+        rule = _rule(name, line, defaults, fields)
+        if (first := seen.setdefault(rule.signature.id, line)) != line:
+            raise rule.error(f"the id is taken already by the rule at line {first}")
+        yield rule
+
+
+def _parsed(name: str, text: str) -> tuple[dict[str, Any], list[int]]:
+    """Return a rule file's content, and the line at which each of its signatures begins."""
+    try:
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        root = yaml.compose(text, Loader=loader)
+        document = yaml.load(text, Loader=loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise RuleError(name, mark.line + 1 if mark else 1, f"not YAML: {getattr(error, 'problem', error)}") from None
+    if not isinstance(document, dict) or not isinstance(document.get("signatures"), list):
+        raise RuleError(name, 1, "a rule file is a mapping with a list `signatures:`; see docs/rules.md")
+    if unknown := sorted(set(document) - {"layer", "defaults", "signatures"}):
+        raise RuleError(name, 1, f"unknown key `{unknown[0]}`; a rule file has `layer`, `defaults` and `signatures`")
+    assert isinstance(root, yaml.MappingNode)
+    listed = next(value for key, value in root.value if key.value == "signatures")
+    return document, [node.start_mark.line + 1 for node in listed.value]
+
+
+def _rule(name: str, line: int, defaults: Mapping[str, Any], fields: object) -> Rule:
+    if not isinstance(fields, dict):
+        raise RuleError(name, line, "a signature is a mapping with at least `id`, `title`, `from` and `pattern`")
+    try:
+        return Rule(Signature.model_validate({**defaults, **fields}), name, line)
+    except ValidationError as error:
+        raise RuleError(name, line, _first_reason(error), str(fields.get("id", "without id"))) from None
+
+
+def _first_reason(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    return (f"field `{field}`: " if field else "") + first["msg"].removeprefix("Value error, ")

@@ -1,0 +1,80 @@
+"""The catalogue in force and its automaton, from the cache where it holds them."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+import hyperscan
+import orjson
+
+from diagnose.matching.database import Plan, compiled, dumped, loaded
+from diagnose.rules import Catalogue, Rule, catalogue_of, files_under, read_rules, shipped_files
+from diagnose.tables import for_code
+from relight import __version__, cache
+from schemas.signature import Signature
+
+
+def rule_files(own: Sequence[Path]) -> list[Traversable | Path]:
+    """Return the shipped rule files and then a user's own.
+
+    Raises:
+        FileNotFoundError: a path of the user's holds no rule files.
+    """
+    return [*shipped_files(), *(file for folder in own for file in files_under(folder))]
+
+
+def rules(own: Sequence[Path] = ()) -> list[Rule]:
+    """Return all rules with their places, read afresh.
+
+    Raises:
+        RuleError: a rule file has a mistake.
+        FileNotFoundError: a path of the user's holds no rule files.
+    """
+    return [rule for file in rule_files(own) for rule in read_rules(file)]
+
+
+def catalogue(own: Sequence[Path] = ()) -> Catalogue:
+    """Return the catalogue in force: the shipped rules, overridden by a user's own.
+
+    Raises:
+        RuleError: a rule file has a mistake.
+        FileNotFoundError: a path of the user's holds no rule files.
+    """
+    key = _key(rule_files(own))
+    if (kept := cache.read("catalogue", key)) is not None:
+        return Catalogue(tuple(Signature.model_validate(s) for s in orjson.loads(kept)))
+    made = catalogue_of(rules(own))
+    cache.write("catalogue", key, orjson.dumps([s.model_dump(mode="json", by_alias=True) for s in made.signatures]))
+    return made
+
+
+def automaton(order: Plan) -> hyperscan.Database:
+    """Return the compiled automaton of a plan."""
+    if (kept := cache.read("automaton", order.key)) is not None:
+        try:
+            return loaded(kept)
+        except hyperscan.error:
+            pass  # of another CPU or version of the library: compiled anew below
+    made = compiled(order.expressions)
+    cache.write("automaton", order.key, dumped(made))
+    return made
+
+
+def resolver(known: Catalogue) -> Callable[[str], Signature]:
+    """Return a function from ids to signatures; `nvrm.xid.79` is made of `nvrm.xid` and its table."""
+
+    def resolve(name: str) -> Signature:
+        if name in known.by_id:
+            return known.by_id[name]
+        parent, _, code = name.rpartition(".")
+        return for_code(known.by_id[parent], code)
+
+    return resolve
+
+
+def _key(files: Sequence[Traversable | Path]) -> str:
+    digest = hashlib.sha256(__version__.encode())
+    for file in files:
+        digest.update(str(file).encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()

@@ -1,0 +1,231 @@
+"""Scanning: every input through decoder, matcher and fold, in this process or in several, with the same result."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Final
+
+from diagnose.matching.database import plan
+from diagnose.matching.scanner import Scanner
+from diagnose.matching.segments import Segment, segment_before
+from diagnose.matching.signals import SourceFold
+from ingest import archives
+from ingest.chunks import chunks, ranges
+from ingest.decode import decoder_for
+from ingest.redaction import shown
+from ingest.sources import Input, Unreadable
+from relight.catalogue import automaton, catalogue
+from schemas.record import Chunk, Decoder, Source
+from schemas.signal import Mark, Signal, SourceRead
+
+HEAD_BYTES: Final = 64 * 1024
+RANGE_BYTES: Final = 64 * 1024 * 1024
+"""A plain file is read in ranges of this size, by as many processes as may work."""
+
+_EDGE_LINES: Final = 40
+Advance = Callable[[int], None]
+"""Told how many bytes have been read since it was called last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What one process does at a time: an input, or a range of its bytes, or members of one archive in one pass."""
+
+    inputs: tuple[Input, ...]
+    begin: int = 0
+    end: int | None = None
+
+
+@dataclass(slots=True)
+class Part:
+    """What reading a piece has found in one source."""
+
+    source: Source
+    fold: SourceFold
+    lines: int = 0
+    bytes_read: int = 0
+    first_s: float | None = None
+    last_s: float | None = None
+    last: Mark | None = None
+    problem: str | None = None
+
+    def extend(self, later: "Part") -> None:
+        """Add the part that follows in the same source."""
+        self.fold.extend(later.fold, self.lines)
+        if later.last is not None:
+            self.last = later.last.model_copy(update={"line": later.last.line + self.lines})
+        self.lines += later.lines
+        self.bytes_read += later.bytes_read
+        self.first_s = self.first_s if self.first_s is not None else later.first_s
+        self.last_s = later.last_s if later.last_s is not None else self.last_s
+        self.problem = later.problem or self.problem
+
+
+def scanned(
+    inputs: Sequence[Input], rules: Sequence[Path], jobs: int, advance: Advance
+) -> Iterator[tuple[SourceRead, list[Signal]]]:
+    """Yield what each source says, in the order of the inputs."""
+    parts = _together(_worked(_pieces(inputs), tuple(rules), jobs, advance))
+    for part in parts:
+        yield _read(part), part.fold.signals(part.source, shown)
+
+
+def pieces_of(path: Path) -> list[tuple[int, int | None]]:
+    """Return the ranges in which a plain file is read: all of it where it is small."""
+    parts = -(-path.stat().st_size // RANGE_BYTES)
+    return [(begin, end) for begin, end in ranges(path, parts)] if parts > 1 else [(0, None)]
+
+
+def _pieces(inputs: Sequence[Input]) -> list[Piece]:
+    members: dict[str, list[Input]] = defaultdict(list)
+    for found in inputs:
+        if found.archive is not None:
+            members[found.archive].append(found)
+    pieces: list[Piece] = []
+    for found in inputs:
+        if found.archive is not None:
+            if together := members.pop(found.archive, None):
+                pieces.append(Piece(tuple(together)))
+        elif (path := found.seekable_path) is not None:
+            pieces += [Piece((found,), begin, end) for begin, end in pieces_of(path)]
+        else:
+            pieces.append(Piece((found,)))
+    return pieces
+
+
+def _worked(pieces: Sequence[Piece], rules: tuple[Path, ...], jobs: int, advance: Advance) -> Iterator[list[Part]]:
+    if jobs <= 1 or len(pieces) <= 1:
+        for piece in pieces:
+            yield _work(piece, rules, advance)
+        return
+    with ProcessPoolExecutor(min(jobs, len(pieces)), mp_context=get_context("spawn")) as pool:
+        for parts in pool.map(_work, pieces, [rules] * len(pieces)):
+            advance(sum(part.bytes_read for part in parts))
+            yield parts
+
+
+def _together(worked: Iterable[list[Part]]) -> Iterator[Part]:
+    """Join the parts of a source that was read in ranges."""
+    waiting: Part | None = None
+    for part in (part for parts in worked for part in parts):
+        if waiting is not None and waiting.source == part.source:
+            waiting.extend(part)
+            continue
+        if waiting is not None:
+            yield waiting
+        waiting = part
+    if waiting is not None:
+        yield waiting
+
+
+def _work(piece: Piece, rules: tuple[Path, ...], advance: Advance = lambda count: None) -> list[Part]:
+    scanner = _scanner(rules)
+    if piece.inputs[0].archive is not None:
+        return _archive(scanner, piece, advance)
+    found = piece.inputs[0]
+    part = Part(found.source, SourceFold())
+    try:
+        with found.open() as stream:
+            path = found.seekable_path
+            head = _head(path) if path is not None else None
+            _feed(scanner, part, chunks(stream, begin=piece.begin, end=piece.end), head, advance)
+    except (Unreadable, OSError) as error:
+        part.problem = error.reason if isinstance(error, Unreadable) else (error.strerror or str(error))
+    return [part]
+
+
+def _archive(scanner: Scanner, piece: Piece, advance: Advance) -> list[Part]:
+    parts = {found.member: Part(found.source, SourceFold()) for found in piece.inputs}
+    assert piece.inputs[0].archive is not None
+    try:
+        for name, stream in archives.members(piece.inputs[0].archive):
+            if name in parts:
+                try:
+                    _feed(scanner, parts[name], chunks(stream), None, advance)
+                except (Unreadable, OSError) as error:
+                    parts[name].problem = error.reason if isinstance(error, Unreadable) else str(error)
+    except (Unreadable, OSError) as error:
+        last = list(parts.values())[-1]
+        last.problem = error.reason if isinstance(error, Unreadable) else str(error)
+    return list(parts.values())
+
+
+@cache
+def _scanner(rules: tuple[Path, ...]) -> Scanner:
+    order = plan(catalogue(rules))
+    return Scanner(order, automaton(order))
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES)
+
+
+def _feed(scanner: Scanner, part: Part, cut: Iterable[Chunk], head: bytes | None, advance: Advance) -> None:
+    """Scan chunks into a part. `part` is right up to the last whole chunk if reading breaks off."""
+    decoder: Decoder | None = None
+    chunk: Chunk | None = None
+    try:
+        for chunk in cut:
+            if decoder is None:
+                own = chunk.data[chunk.start : min(chunk.end, chunk.start + HEAD_BYTES)]
+                decoder = decoder_for(part.source, own if head is None else head)
+                part.first_s = _edge_time(own, decoder, from_end=False)
+            part.fold.add(scanner.findings(chunk, decoder))
+            part.lines += chunk.lines
+            part.bytes_read += chunk.end - chunk.start
+            advance(chunk.end - chunk.start)
+    finally:
+        if chunk is not None and decoder is not None:
+            part.fold.settle(decoder)
+            _note_end(part, chunk, decoder)
+
+
+def _note_end(part: Part, chunk: Chunk, decoder: Decoder) -> None:
+    """Note a chunk's last line, and the last time that its end tells."""
+    own = chunk.data[max(chunk.start, chunk.end - HEAD_BYTES) : chunk.end]
+    stripped = own.rstrip(b"\r\n \0")
+    if not stripped:
+        return
+    part.last_s = _edge_time(own[-4096:], decoder, from_end=True) or part.last_s
+    segment = segment_before(stripped + b"\n", len(stripped) + 1) or Segment(0, 0)
+    part.last = Mark(
+        offset_bytes=chunk.offset + (chunk.end - chunk.start) - len(own) + segment.start,
+        line=chunk.line + chunk.lines - own.count(b"\n", segment.start),
+        text=shown(stripped[segment.start : segment.start + 4096]),
+    )
+
+
+def _edge_time(data: bytes, decoder: Decoder, *, from_end: bool) -> float | None:
+    """Return the first (or last) time that the lines at an edge of some bytes tell."""
+    lines = data.splitlines()
+    nearest = lines[: -_EDGE_LINES - 1 : -1] if from_end else lines[:_EDGE_LINES]
+    times = (decoder(line).origin.time_s for line in nearest)
+    return next((time for time in times if time is not None), None)
+
+
+def _read(part: Part) -> SourceRead:
+    source, times = part.source, part.fold.times_s()
+    begins = [t for t in (part.first_s, *times) if t is not None]
+    ends = [t for t in (part.last_s, *times) if t is not None]
+    return SourceRead(
+        source=source.name,
+        path=source.path,
+        stream=source.stream or source.name,
+        part=source.part,
+        host=source.origin.host,
+        rank=source.origin.rank,
+        gpu=source.origin.gpu,
+        job=source.origin.job,
+        attempt=source.origin.attempt,
+        lines=part.lines,
+        bytes_read=part.bytes_read,
+        first_s=min(begins, default=None),
+        last_s=max(ends, default=None),
+        last=part.last,
+        problem=part.problem,
+    )

@@ -1,0 +1,1 @@
+"""incident events -> recovery commands: playbooks, guardrails, lifecycle of a command."""

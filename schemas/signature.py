@@ -1,0 +1,67 @@
+"""A signature: one line of the catalogue, what it looks like, what it means and what to do about it."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from schemas.faults import FaultName, fault_classes
+from schemas.model import Model
+from schemas.vocabulary import Culprit, Domain, Kind, Provenance, RetryOutlook, Severity
+
+SignatureId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$", max_length=80)]
+"""A signature's name: lower case, dotted, such as `nccl.watchdog-timeout`."""
+
+Line = Annotated[str, StringConstraints(min_length=1, max_length=4000)]
+Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=8)]
+
+
+class Signature(Model):
+    """What relight knows about one message that a training cluster prints.
+
+    `docs/rules.md` tells authors what each field is for and how patterns are read.
+    """
+
+    id: SignatureId
+    title: Annotated[str, StringConstraints(min_length=4, max_length=90)]
+    provenance: tuple[Provenance, ...] = Field(alias="from", min_length=1)
+    kind: Kind = Kind.FAULT
+    severity: Severity = Severity.ERROR
+    fault: FaultName | None = None
+    patterns: tuple[Line, ...] = Field(alias="pattern", min_length=1)
+    unless: tuple[Line, ...] = ()
+    table: Annotated[str, StringConstraints(pattern=r"^[a-z]+$")] | None = None
+    identity: tuple[str, ...] = ()
+    explains: tuple[str, ...] = ()
+    culprit: Culprit | None = None
+    domain: Domain | None = None
+    retry_outlook: RetryOutlook | None = None
+    generic: bool = False
+    decisive: bool = False
+    meaning: Words
+    action: Words
+    source: Annotated[str, StringConstraints(pattern=r"^https://\S+$")]
+    match: tuple[Line, ...] = Field(min_length=1)
+    not_match: tuple[Line, ...] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _single_values_are_lists_of_one(cls, fields: object) -> object:
+        if not isinstance(fields, dict):
+            return fields
+        several = ("from", "pattern", "unless", "identity", "explains", "match", "not_match")
+        return {k: [v] if k in several and isinstance(v, str) else v for k, v in fields.items()}
+
+    @model_validator(mode="after")
+    def _a_fault_has_a_class_and_nothing_else_has(self) -> Self:
+        if self.kind is Kind.FAULT and self.fault is None and self.table is None:
+            raise ValueError("a signature of kind `fault` needs a `fault:` or a `table:`")
+        if self.kind not in (Kind.FAULT, Kind.TEARDOWN) and self.fault is not None:
+            raise ValueError(f"a signature of kind `{self.kind}` cannot have a `fault:`")
+        return self
+
+    @property
+    def blamed(self) -> Culprit:
+        """Return the sort of thing that is blamed: the signature's own word, or that of its fault class."""
+        if self.culprit:
+            return self.culprit
+        return fault_classes()[self.fault].culprit if self.fault else Culprit.JOB
