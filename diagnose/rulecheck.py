@@ -5,6 +5,7 @@ from typing import Final
 
 import hyperscan
 
+from diagnose.matching.database import STORY
 from diagnose.matching.dialect import PatternError, confirming, nominating
 from diagnose.rules import Rule
 from schemas.faults import faults_matching
@@ -52,7 +53,7 @@ def _any_line_accepted(rule: Rule, decoder: Decoder, line: str) -> bool:
 
 def _nominated(rule: Rule, line: bytes) -> bool:
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-    database.compile(expressions=[nominating(p).encode() for p in rule.signature.patterns])
+    database.compile(expressions=[n.encode() for p in rule.signature.patterns for n in nominating(p, whole=rule.signature.kind in STORY)])
     found: list[int] = []
     database.scan(line, match_event_handler=lambda number, *_: found.append(number))
     return bool(found)
@@ -62,7 +63,7 @@ def _patterns_compile(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
     for pattern in (*rule.signature.patterns, *rule.signature.unless):
         try:
             confirming(pattern)
-            hyperscan.Database().compile(expressions=[nominating(pattern).encode()])
+            hyperscan.Database().compile(expressions=[n.encode() for n in nominating(pattern)])
         except PatternError as error:
             yield f"pattern `{pattern}`: {error}"
         except hyperscan.error as error:

@@ -169,8 +169,9 @@ class _Finder:
             if self._claim(status):
                 self._file(path, _shown(path), parts, status, named=True)
         elif stat.S_ISFIFO(status.st_mode):
-            with open(path, "rb", buffering=0) as pipe:
-                self._spooled(_shown(path), parts, pipe)
+            if self._claim(status):
+                with open(path, "rb", buffering=0) as pipe:
+                    self._spooled(_shown(path), parts, pipe)
         else:
             self._problem(path, "A socket or a device")
 

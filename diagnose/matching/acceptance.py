@@ -1,9 +1,12 @@
 """Acceptance: whether a signature means a message. google-re2 decides here, after Hyperscan has nominated."""
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Final
 
-from diagnose.matching.dialect import confirming, tokens_of
+import re2
+
+from diagnose.matching.dialect import confirming, latin1, tokens_of
 from diagnose.tables import for_code
 from schemas.record import Origin
 from schemas.signature import Signature
@@ -26,6 +29,27 @@ def accepted_by(signature: Signature, message: bytes, origin: Origin | None = No
                 return None
             return {k.decode(): v.decode("latin-1")[:CAPTURE_CHARACTERS] for k, v in match.groupdict().items() if v}
     return None
+
+
+class Veto:
+    """Tells which lines are no evidence, whatever else is on them: all such patterns are asked in one pass."""
+
+    def __init__(self, vetoes: Sequence[Signature]) -> None:
+        """Compile the patterns of noise and teardown signatures into one set."""
+        self._asked = [signature for signature in vetoes for _ in signature.patterns]
+        self._set = re2.Set.SearchSet(latin1())
+        for signature in vetoes:
+            for pattern in signature.patterns:
+                self._set.Add(pattern)
+        if self._asked:
+            self._set.Compile()
+
+    def applies(self, message: bytes, origin: Origin) -> bool:
+        """Tell whether a message of this origin is no evidence."""
+        if not self._asked:
+            return False
+        suspects = {self._asked[index].id: self._asked[index] for index in self._set.Match(message) or ()}
+        return any(accepted_by(signature, message, origin) is not None for signature in suspects.values())
 
 
 def coded(signature: Signature, captures: dict[str, str]) -> Signature:

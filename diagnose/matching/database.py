@@ -21,50 +21,65 @@ STORY: Final = frozenset({Kind.START, Kind.PROGRESS, Kind.SUCCESS})
 VETOES: Final = frozenset({Kind.NOISE, Kind.TEARDOWN})
 
 
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """One expression of the automaton: the index of its signature, the author's pattern, and what Hyperscan scans for."""
+
+    owner: int
+    pattern: str
+    nominator: str
+
+
 @dataclass(frozen=True)
 class Plan:
     """Which signature each expression of the automaton belongs to.
 
-    Expressions of story signatures (start, progress, success) come first, then those of faults, then those whose lines
-    are no evidence (noise, teardown): a comparison of numbers tells them apart while scanning.
+    Expressions of story signatures (start, progress, success) come first: a comparison of numbers tells them apart
+    while scanning. They are scanned for as a whole, the patterns of faults by their most telling piece. Signatures
+    whose lines are no evidence (noise, teardown) are not scanned for: they are asked about lines with a fault.
     """
 
     signatures: tuple[Signature, ...]
+    vetoes: tuple[Signature, ...]
 
     @cached_property
-    def expressions(self) -> tuple[tuple[int, str], ...]:
-        """Return (index of the signature, pattern) for every expression, in the order of expression ids."""
-        return tuple((at, pattern) for at, signature in enumerate(self.signatures) for pattern in signature.patterns)
+    def expressions(self) -> tuple[Expression, ...]:
+        """Return all expressions; their places are their ids in the automaton."""
+        return tuple(
+            Expression(owner, pattern, nominator)
+            for owner, signature in enumerate(self.signatures)
+            for pattern in signature.patterns
+            for nominator in nominating(pattern, whole=signature.kind in STORY)
+        )
 
     @cached_property
     def faults_from(self) -> int:
         """Return the id of the first expression after those of the story."""
-        return sum(len(s.patterns) for s in self.signatures if s.kind in STORY)
-
-    @cached_property
-    def vetoes_from(self) -> int:
-        """Return the id of the first expression after those of faults."""
-        return sum(len(s.patterns) for s in self.signatures if s.kind not in VETOES)
+        return sum(self.signatures[e.owner].kind in STORY for e in self.expressions)
 
     @cached_property
     def key(self) -> str:
-        """Return what a compiled automaton depends on: the patterns in order and the library."""
+        """Return what a compiled automaton depends on: the expressions in order and the library."""
         digest = hashlib.sha256(f"hyperscan {hyperscan.__version__}".encode())
-        for at, pattern in self.expressions:
-            digest.update(f"{at}\0{pattern}\0{nominating(pattern)}\0".encode())
+        for expression in self.expressions:
+            digest.update(f"{expression.owner}\0{expression.nominator}\0".encode())
         return digest.hexdigest()
 
 
 def plan(catalogue: Catalogue) -> Plan:
     """Return the order in which a catalogue is compiled."""
-    return Plan(tuple(sorted(catalogue.signatures, key=lambda s: (s.kind in VETOES, s.kind not in STORY, s.id))))
+    known = sorted(catalogue.signatures, key=lambda s: (s.kind not in STORY, s.id))
+    return Plan(
+        signatures=tuple(s for s in known if s.kind not in VETOES),
+        vetoes=tuple(s for s in known if s.kind in VETOES),
+    )
 
 
-def compiled(expressions: Sequence[tuple[int, str]]) -> hyperscan.Database:
+def compiled(expressions: Sequence[Expression]) -> hyperscan.Database:
     """Compile the automaton. A few seconds for a thousand patterns."""
     database = hyperscan.Database(mode=MODE)
-    patterns = [nominating(pattern).encode("ascii") for _, pattern in expressions]
-    database.compile(expressions=patterns, ids=list(range(len(patterns))), elements=len(patterns), flags=0)
+    nominators = [expression.nominator.encode("ascii") for expression in expressions]
+    database.compile(expressions=nominators, ids=list(range(len(nominators))), elements=len(nominators), flags=0)
     return database
 
 

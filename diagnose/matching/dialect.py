@@ -1,8 +1,9 @@
-"""The dialect of patterns: authors write RE2; Hyperscan gets a wider, line-safe pattern that only nominates.
+"""The dialect of patterns: authors write RE2; Hyperscan gets wider, line-safe expressions that only nominate.
 
-Hyperscan scans a whole chunk, so its pattern must not cross a line end and must accept text that still wears its
-prefix and its JSON escapes. google-re2 then decides on the message alone. Every rewriting here may nominate more
-lines than the author's pattern accepts, never fewer; a test holds the two engines against each other.
+Hyperscan scans a whole chunk, so its expressions must not cross a line end and must accept text that still wears its
+prefix, and, in a second expression where it matters, its JSON escapes. google-re2 then decides on the message alone.
+Every rewriting here may nominate more lines than the author's pattern accepts, never fewer; a test holds the two
+engines against each other.
 """
 
 import re
@@ -11,51 +12,62 @@ from typing import Final
 
 import re2
 
+from diagnose.matching.pieces import telling
+
 _TOKEN: Final = re.compile(
     r"""\\x[0-9A-Fa-f]{2}|\\.|\[\^?\]?(?:\\.|\[:\w+:\]|[^\]\\])*\]|\(\?P<\w+>|\(\?:|\(\?[a-zA-Z]+\)"""
     r"""|\{\d+(?:,\d*)?\}\??|[*+?]\??|[\^$.()|]|[^\\]""",
     re.DOTALL,
 )
+_FLAGS: Final = re.compile(r"\(\?[a-zA-Z]+\)")
 _LINE_END: Final = re.compile(r"\\[nrRvXCKQE]|\\x0[aAdD]|[\n\r]")
 _QUANTIFIER: Final = re.compile(r"[*+?]\??|\{\d+(?:,\d*)?\}\??")
+_ANCHORS: Final = frozenset({"^", "$", r"\A", r"\z"})
 _SPACE: Final = r" \t\x0b\x0c"
-_NOMINATED: Final = {
+_PLAIN: Final = {
     ".": r"[^\r\n]",
-    "^": "",
-    "$": "",
     "(": "(?:",
-    r"\s": rf"(?:[{_SPACE}]|\\t)",
-    r"\t": r"(?:\t|\\t)",
+    r"\s": f"[{_SPACE}]",
     r"\S": r"[^\s]",
     r"\D": r"[^\d\r\n]",
     r"\W": r"[^\w\r\n]",
-    r"\b": r"(?:\b|\\[nrt])",
-    r"\A": "",
-    r"\z": "",
-    '"': r'\\?"',
-    r"\"": r'\\?"',
-    r"\\": r"(?:\\\\){1,2}",
+    r"\"": '"',
+    r"\/": "/",
+}
+_ESCAPED: Final = {
+    '"': r'\\"',
+    r"\"": r'\\"',
+    r"\\": r"\\\\",
     "<": r"(?:<|\\u003c)",
     ">": r"(?:>|\\u003e)",
     "&": r"(?:&|\\u0026)",
-    r"\/": r"\\?/",
-    "/": r"\\?/",
+    r"\t": r"(?:\t|\\t)",
 }
+_AFTER_ESCAPE: Final = r"(?:\b|\\[nrt])"
 
 
 class PatternError(ValueError):
     """A pattern is outside the dialect; the message says which part and what to write instead."""
 
 
-def nominating(pattern: str) -> str:
-    """Return the Hyperscan expression that nominates every line which `pattern` could accept.
+def nominating(pattern: str, *, whole: bool = False) -> tuple[str, ...]:
+    """Return the Hyperscan expressions that together nominate every line which `pattern` could accept.
+
+    The first is for text as it is, the second, if there is one, for text inside a JSON string. Unless `whole`, they
+    look for the pattern's most telling piece only, which is cheaper to scan for and leaves the rest to RE2.
 
     Raises:
         PatternError: the pattern is outside the dialect.
     """
     tokens = tokens_of(pattern)
-    flags = [t for t in tokens[:1] if re.fullmatch(r"\(\?[a-zA-Z]+\)", t)]
-    return "".join(flags) + "".join(map(_nominate, _shortened(tokens[len(flags) :])))
+    flags = "".join(tokens[:1]) if tokens and _FLAGS.fullmatch(tokens[0]) else ""
+    core = _shortened(tokens[1:] if flags else tokens)
+    core = core if whole else telling(core)
+    plain = flags + "".join(_nominate(token, {}) for token in core)
+    escaped = flags + "".join(_nominate(token, _ESCAPED) for token in core)
+    if core[:1] == [r"\b"]:
+        escaped = flags + _AFTER_ESCAPE + escaped.removeprefix(flags + r"\b")
+    return (plain,) if escaped == plain else (plain, escaped)
 
 
 def tokens_of(pattern: str) -> list[str]:
@@ -67,11 +79,13 @@ def tokens_of(pattern: str) -> list[str]:
     if not pattern.isascii():
         raise PatternError("only ASCII may stand in a pattern; write `.` for another character")
     tokens = _TOKEN.findall(pattern)
-    for token in tokens:
+    for previous, token in zip(["", *tokens], tokens, strict=False):
         if _LINE_END.search(token.replace(r"\\", "")):
             raise PatternError(f"`{token}` can match a line end, and a message is one line")
         if token in (r"\B", r"\Z", r"\G") or re.fullmatch(r"\\[1-9]", token):
             raise PatternError(f"`{token}` is not available in patterns")
+        if token == "?" and previous == "(":
+            raise PatternError("of the groups that begin with `(?`, only `(?:`, `(?P<name>` and a leading `(?i)` are known")
         if token.startswith("[") and re.search(r"\\[DWS]", token):
             raise PatternError(f"`{token}`: write the class without \\D, \\W or \\S in it")
     return tokens
@@ -85,45 +99,84 @@ def confirming(pattern: str) -> "re2._Regexp[bytes]":
         PatternError: RE2 cannot compile the pattern.
     """
     tokens_of(pattern)
-    options = re2.Options()
-    options.encoding = re2.Options.Encoding.LATIN1
-    options.never_nl = True
-    options.log_errors = False
     try:
-        return re2.compile(pattern.encode("ascii"), options)
+        return re2.compile(pattern.encode("ascii"), latin1())
     except re2.error as error:
         reason = error.args[0]
         raise PatternError(reason.decode() if isinstance(reason, bytes) else str(reason)) from None
 
 
-def _nominate(token: str) -> str:
+def latin1() -> re2.Options:
+    """Return RE2's options for patterns on bytes: every byte is a character, and errors are raised, not logged."""
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    options.never_nl = True
+    options.log_errors = False
+    return options
+
+
+def _nominate(token: str, escapes: dict[str, str]) -> str:
     if token.startswith("(?P<"):
         return "(?:"
     if token.startswith("["):
-        return _class(token)
-    return _NOMINATED.get(token, token)
+        return _class(token, escapes)
+    return escapes.get(token) or _PLAIN.get(token, token)
 
 
-def _class(token: str) -> str:
+def _class(token: str, escapes: dict[str, str]) -> str:
     negated = token.startswith("[^")
     inside = token[2 if negated else 1 : -1].replace(r"\s", _SPACE)
     if negated:
         return rf"[^\r\n{inside}]"
-    return rf"(?:\\?[{inside}])" if re.search(r'["/]', inside) else f"[{inside}]"
+    return rf"(?:\\?[{inside}])" if escapes and '"' in inside else f"[{inside}]"
 
 
 def _shortened(tokens: list[str]) -> list[str]:
-    """Drop what a pattern repeats at its end: each further character would be reported as one more match."""
-    kept = [t for t in tokens if t not in ("^", "$", r"\A", r"\z")]
+    """Drop anchors, and what a pattern repeats at its ends: a shorter match nominates the same line, and sooner."""
+    kept = [token for token in tokens if token not in _ANCHORS]
     while (last := _last_outside_brackets(kept)) > 0 and _QUANTIFIER.fullmatch(kept[last]):
-        once, optional = kept[last][0] == "+", kept[last][0] in "*?" or kept[last].startswith("{0")
-        if once:
+        if kept[last][0] == "+":
             del kept[last]
-        elif optional and kept[last - 1] != ")" and last > 1 and kept[last - 2] not in ("|", "(", "(?:"):
+        elif _optional(kept[last]) and kept[last - 1] != ")" and last > 1 and kept[last - 2] not in ("|", "(", "(?:"):
             del kept[last - 1 : last + 1]
         else:
             break
+    return _without_optional_beginning(kept)
+
+
+def _without_optional_beginning(tokens: list[str]) -> list[str]:
+    """Drop what a pattern may begin with; in a pattern of alternatives on the top level nothing can be dropped."""
+    if _splits_at_top(tokens):
+        return tokens
+    kept = tokens
+    while (end := _atom_end(kept)) < len(kept) - 1 and _QUANTIFIER.fullmatch(kept[end]) and _optional(kept[end]):
+        kept = kept[end + 1 :]
+    if (end := _atom_end(kept)) == 1 and end < len(kept) - 1 and kept[end][0] == "+":
+        kept = [kept[0], *kept[2:]]
     return kept
+
+
+def _optional(quantifier: str) -> bool:
+    return quantifier[0] in "*?" or quantifier.startswith("{0")
+
+
+def _atom_end(tokens: list[str]) -> int:
+    """Return the place after a pattern's first atom: a token, or a group up to its closing bracket."""
+    depth = 0
+    for at, token in enumerate(tokens):
+        depth += token.startswith("(") - (token == ")")
+        if depth == 0:
+            return at + 1
+    return len(tokens)
+
+
+def _splits_at_top(tokens: list[str]) -> bool:
+    depth = 0
+    for token in tokens:
+        depth += token.startswith("(") - (token == ")")
+        if token == "|" and depth == 0:
+            return True
+    return False
 
 
 def _last_outside_brackets(tokens: list[str]) -> int:

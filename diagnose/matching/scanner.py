@@ -2,10 +2,10 @@
 
 Hyperscan nominates over the whole chunk. A line nominated for a fault is cut out, decoded, and decided on by RE2. The
 lines of a run's story (start, progress, success), which may be every second line, are looked at only where a stretch
-of them begins and ends, and lines that are nominated only as noise are not looked at at all.
+of them begins and ends.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,8 +13,8 @@ from typing import Any, Final
 import hyperscan
 import numpy as np
 
-from diagnose.matching.acceptance import accepted_by, coded, exact
-from diagnose.matching.database import VETOES, Plan
+from diagnose.matching.acceptance import Veto, accepted_by, coded, exact
+from diagnose.matching.database import Plan
 from diagnose.matching.lines import Hit, Lines, Sighting
 from diagnose.matching.segments import Segment
 from schemas.record import Chunk, Decoder
@@ -49,49 +49,53 @@ class Scanner:
         """Take a plan and the automaton compiled from it."""
         self._plan = plan
         self._database = database
-        self._owners = np.array([at for at, _ in plan.expressions], dtype=np.int64)
+        self._owners = np.array([e.owner for e in plan.expressions], dtype=np.int64)
         kinds = {kind: number for number, kind in enumerate(sorted({s.kind for s in plan.signatures}))}
+        self._veto = Veto(plan.vetoes)
         self._kinds = np.array([kinds[s.kind] for s in plan.signatures], dtype=np.int64)
 
     def findings(self, chunk: Chunk, decoder: Decoder) -> list[Finding]:
         """Return hits and stretches in the order of their lines."""
         lines = Lines(chunk, decoder)
-        story, faults, vetoes = self._nominated(chunk)
-        hits = [(end, hit) for end, hit in self._hits(lines, faults, vetoes)] if faults else []
+        story, faults = self._nominated(chunk)
+        hits = list(self._hits(lines, sorted(faults)))
         if not story:
             return [hit for _, hit in hits]
         return list(self._told(lines, np.sort(np.array(story, dtype=np.int64)), hits))
 
-    def _nominated(self, chunk: Chunk) -> tuple[list[int], list[int], list[int]]:
-        """Return the nominations of the story, of faults and of vetoes; the latter two sorted."""
+    def _nominated(self, chunk: Chunk) -> tuple[list[int], list[int]]:
+        """Return the nominations of the story and of faults, in any order."""
         story: list[int] = []
         faults: list[int] = []
-        vetoes: list[int] = []
-        faults_from, vetoes_from = self._plan.faults_from, self._plan.vetoes_from
+        faults_from = self._plan.faults_from
 
         def nominate(expression: int, _start: int, end: int, _flags: int, _context: object) -> None:
-            if expression < faults_from:
-                story.append(end << _ID_BITS | expression)
-            elif expression < vetoes_from:
-                faults.append(end << _ID_BITS | expression)
-            else:
-                vetoes.append(end << _ID_BITS | expression)
+            (story if expression < faults_from else faults).append(end << _ID_BITS | expression)
 
         self._database.scan(memoryview(chunk.data)[chunk.start : chunk.end], match_event_handler=nominate)
-        return story, sorted(faults), sorted(vetoes) if faults else []
+        return story, faults
 
-    def _hits(self, lines: Lines, faults: Sequence[int], vetoes: Sequence[int]) -> Iterator[tuple[int, Hit]]:
-        """Yield a segment's end and a hit for each fault that RE2 confirms."""
+    def _hits(self, lines: Lines, faults: Sequence[int]) -> Iterator[tuple[int, Hit]]:
+        """Yield a segment's end and a hit for each fault that RE2 confirms, nominations coming in order."""
         at = 0
         while at < len(faults):
             segment = lines.segment(faults[at] >> _ID_BITS)
             end = lines.own_end(segment)
             beyond = bisect_left(faults, (end + 1) << _ID_BITS, at)
-            begin = (segment.start - lines.chunk.start) << _ID_BITS
-            against = vetoes[bisect_right(vetoes, begin) : bisect_left(vetoes, (end + 1) << _ID_BITS)]
-            candidates = self._signatures([*faults[at:beyond], *against])
-            yield from ((end, hit) for hit in _decided(lines, segment, candidates))
+            candidates = self._signatures(faults[at:beyond])
+            yield from ((end, hit) for hit in self._decided(lines, segment, candidates))
             at = beyond
+
+    def _decided(self, lines: Lines, segment: Segment, candidates: Sequence[Signature]) -> Iterator[Hit]:
+        """Yield a hit for every fault that RE2 confirms on a line of the segment's message, vetoes applied."""
+        decoded = lines.decoded(segment)
+        for message in decoded.message.splitlines():
+            accepted = [(s, c) for s in candidates if (c := accepted_by(s, message, decoded.origin)) is not None]
+            if not accepted or self._veto.applies(message, decoded.origin):
+                continue
+            specific = [(s, c) for s, c in accepted if not s.generic]
+            for signature, captures in specific or accepted[:1]:
+                yield lines.hit(segment, decoded, coded(signature, captures), captures)
 
     def _signatures(self, nominations: Sequence[int]) -> list[Signature]:
         owners = {int(self._owners[nomination & _ID_MASK]) for nomination in nominations}
@@ -129,7 +133,7 @@ class Scanner:
         """Yield a sighting for each nominated line that RE2 confirms, in the order of the nominations."""
         for nomination in nominations.tolist():
             segment = lines.segment(nomination >> _ID_BITS)
-            pattern = self._plan.expressions[nomination & _ID_MASK][1]
+            pattern = self._plan.expressions[nomination & _ID_MASK].pattern
             if (exact(pattern) and not signature.unless) or _accepts(lines, segment, signature):
                 yield lines.sighting(segment, signature)
 
@@ -137,15 +141,3 @@ class Scanner:
 def _accepts(lines: Lines, segment: Segment, signature: Signature) -> bool:
     decoded = lines.decoded(segment)
     return any(accepted_by(signature, m, decoded.origin) is not None for m in decoded.message.splitlines())
-
-
-def _decided(lines: Lines, segment: Segment, candidates: Sequence[Signature]) -> Iterator[Hit]:
-    """Yield a hit for every fault that RE2 confirms on a line of the segment's message, vetoes applied."""
-    decoded = lines.decoded(segment)
-    for message in decoded.message.splitlines():
-        accepted = [(s, c) for s in candidates if (c := accepted_by(s, message, decoded.origin)) is not None]
-        if any(s.kind in VETOES for s, _ in accepted):
-            continue
-        specific = [(s, c) for s, c in accepted if not s.generic]
-        for signature, captures in specific or accepted[:1]:
-            yield lines.hit(segment, decoded, coded(signature, captures), captures)

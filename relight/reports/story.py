@@ -7,6 +7,7 @@ from typing import Final
 
 from relight.reports.blame import Member, consequence, culprits
 from relight.reports.failure import Failure, failure_of
+from relight.reports.paths import relative, shared_directory
 from relight.reports.phrases import clock, confidence, counted, listed, number, size, where
 from schemas.incident import Incident, Problem, Run, Scanned, ScanReport
 from schemas.vocabulary import Impact, Outcome
@@ -69,6 +70,8 @@ class Story:
 
 def told(report: ScanReport) -> Story:
     """Return the story of a cleaned report."""
+    directory = shared_directory(report)
+    report = relative(report, directory)
     runs = {run.name: run for run in report.runs} | {run.id: run for run in report.runs}
     members = [(incident, runs.get(incident.run)) for incident in report.incidents]
     failures = tuple(
@@ -84,7 +87,7 @@ def told(report: ScanReport) -> Story:
         harmless=_harmless([m for m in members if m[0].impact is Impact.NONE]),
         runs=rows[:ROWS],
         runs_folded=len(rows[ROWS:]),
-        read=_read(report.scanned, report.signatures),
+        read=_read(report.scanned, report.signatures, directory),
         skipped=report.scanned.skipped,
         problems=report.scanned.problems,
         version=report.relight,
@@ -179,8 +182,9 @@ def _row(run: Run) -> RunRow:
     )
 
 
-def _read(scanned: Scanned, signatures: int) -> str:
+def _read(scanned: Scanned, signatures: int, directory: str) -> str:
+    inside = f" in {directory}" if directory else ""
     return (
-        f"{counted(scanned.sources, 'source')}, {counted(scanned.lines, 'line')}, {size(scanned.bytes)}, "
+        f"{counted(scanned.sources, 'source')}{inside}, {counted(scanned.lines, 'line')}, {size(scanned.bytes)}, "
         f"against {counted(signatures, 'signature')}"
     )

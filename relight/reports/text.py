@@ -98,7 +98,7 @@ def _table(rows: list[list[str]]) -> RenderableType:
     """Return the runs as a table: narrow columns as wide as they must be, the last takes what is left."""
     table = Table.grid(padding=(0, 2, 0, 0))
     for number in range(len(rows[0]) - 1):
-        table.add_column(no_wrap=number > 0, overflow="fold", max_width=32 if number == 0 else None)
+        table.add_column(no_wrap=number > 0, overflow="fold", max_width=36 if number == 0 else None)
     table.add_column(overflow="fold")
     for name, outcome, *rest in rows:
         table.add_row(Text(name), Text(outcome, style=_STYLES.get(outcome, "dim")), *map(Text, rest))

@@ -131,6 +131,16 @@ def test_a_chunk_takes_as_many_segments_as_fit_and_ends_after_a_long_one(data: b
     assert [chunk.offset for chunk in chunks(io.BytesIO(data), size)] == reference_begins(data, size)
 
 
+@pytest.mark.parametrize("length", range(SEGMENT_BYTES - 1, SEGMENT_BYTES + 2))
+@pytest.mark.parametrize("ending", [b"\n", b"\r", b"\r\n", b""])
+def test_at_the_limit_a_byte_more_makes_a_segment_long(length: int, ending: bytes) -> None:
+    data = b"one\n" + b"x" * length + ending + b"two\nthree\n"
+    for size in (*range(SEGMENT_BYTES - 2, SEGMENT_BYTES + 12), 2 * SEGMENT_BYTES, 100_000):
+        cut = list(chunks(io.BytesIO(data), size))
+        assert [chunk.offset for chunk in cut] == reference_begins(data, size)
+        assert segments(cut) == reference(data)
+
+
 @MANY
 @given(BYTES, SIZES)
 def test_each_chunk_says_how_many_line_ends_it_holds(data: bytes, size: int) -> None:
@@ -236,6 +246,7 @@ class Endless(io.RawIOBase):
 
 
 def test_a_line_of_100_mb_takes_little_memory() -> None:
+    list(chunks(Endless(0)))  # what is done once a process is not counted
     tracemalloc.start()
     try:
         found = segments(list(chunks(Endless(100 * 1024 * 1024))))

@@ -188,6 +188,36 @@ def test_an_earlier_attempt_that_failed_is_told_as_such() -> None:
     )
 
 
+def moved(directory: str) -> ScanReport:
+    """Return the scan of many runs with its sources and runs named by their paths in a directory."""
+    report = sample.many().model_dump_json()
+    report = re.sub(r'"(result_\d(?:\.\w+)?)"', lambda match: f'"{directory}{match[1]}"', report)
+    return ScanReport.model_validate_json(report)
+
+
+@pytest.mark.parametrize("format_", PEOPLE)
+def test_a_directory_that_all_sources_share_is_said_once(format_: str) -> None:
+    said = render(moved("/logs/of/cluster/"), format_, width=400)
+    assert said.count("/logs/of/cluster/") == 1
+    assert said.replace(" in /logs/of/cluster/", "") == render(sample.many(), format_, width=400)
+
+
+def test_only_whole_paths_are_shortened() -> None:
+    report = moved("/data/")
+    blamed = Blamed(kind=Culprit.FILE, name="/mnt/data/shard.tar")
+    incident = report.incidents[0].model_copy(update={"culprit": blamed})
+    report = report.model_copy(update={"incidents": (incident,)})
+    assert "missing: /mnt/data/shard.tar; run result_0 failed" in render(report, "text", width=200)
+
+
+def test_paths_that_are_relative_stay_as_they_are() -> None:
+    assert "logs/result_0.txt:210" in render(moved("logs/"), "text")
+
+
+def test_programs_get_whole_paths() -> None:
+    assert ScanReport.model_validate_json(render(moved("/logs/of/"), "json")) == moved("/logs/of/")
+
+
 def test_a_scan_without_any_run_says_so() -> None:
     report = sample.single().model_copy(update={"incidents": (), "runs": ()})
     assert render(report, "text").startswith("No training run was found in 65 sources\n")
