@@ -23,6 +23,7 @@ _FLAGS: Final = re.compile(r"\(\?[a-zA-Z]+\)")
 _LINE_END: Final = re.compile(r"\\[nrRvXCKQE]|\\x0[aAdD]|[\n\r]")
 _QUANTIFIER: Final = re.compile(r"[*+?]\??|\{\d+(?:,\d*)?\}\??")
 _ANCHORS: Final = frozenset({"^", "$", r"\A", r"\z"})
+_BORDER: Final = r"\b"
 _SPACE: Final = r" \t\x0b\x0c"
 _PLAIN: Final = {
     ".": r"[^\r\n]",
@@ -43,7 +44,6 @@ _ESCAPED: Final = {
     "&": r"(?:&|\\u0026)",
     r"\t": r"(?:\t|\\t)",
 }
-_AFTER_ESCAPE: Final = r"(?:\b|\\[nrt])"
 
 
 class PatternError(ValueError):
@@ -65,8 +65,6 @@ def nominating(pattern: str, *, whole: bool = False) -> tuple[str, ...]:
     core = core if whole else telling(core)
     plain = flags + "".join(_nominate(token, {}) for token in core)
     escaped = flags + "".join(_nominate(token, _ESCAPED) for token in core)
-    if core[:1] == [r"\b"]:
-        escaped = flags + _AFTER_ESCAPE + escaped.removeprefix(flags + r"\b")
     return (plain,) if escaped == plain else (plain, escaped)
 
 
@@ -134,6 +132,8 @@ def _class(token: str, escapes: dict[str, str]) -> str:
 def _shortened(tokens: list[str]) -> list[str]:
     """Drop anchors, and what a pattern repeats at its ends: a shorter match nominates the same line, and sooner."""
     kept = [token for token in tokens if token not in _ANCHORS]
+    if not _splits_at_top(kept):
+        kept = kept[kept[:1] == [_BORDER] :]  # in JSON, a word may follow the `n` of `\\n`
     while (last := _last_outside_brackets(kept)) > 0 and _QUANTIFIER.fullmatch(kept[last]):
         if kept[last][0] == "+":
             del kept[last]

@@ -6,7 +6,7 @@ from typing import Final
 
 from diagnose.matching.acceptance import accepted_by
 from diagnose.matching.segments import Segment, segment_at
-from diagnose.matching.times import LOOK_BACK_BYTES, time_before
+from diagnose.matching.times import LOOK_BACK_BYTES, time_before, timed
 from diagnose.matching.units import unit_around
 from schemas.record import SEGMENT_BYTES, Chunk, Decoded, Decoder, Origin
 from schemas.signature import Signature
@@ -68,6 +68,8 @@ class Lines:
         self.chunk = chunk
         self.decoder = decoder
         self._known = [(chunk.start, chunk.line), (chunk.end, chunk.line + chunk.lines)]
+        self._clock: tuple[int, Origin] | None = None
+        self._searched_to = 0
 
     def segment(self, end: int) -> Segment:
         """Return the segment that holds the byte before `end`, an offset in the chunk's own bytes."""
@@ -101,7 +103,7 @@ class Lines:
             offset=self._offset(segment),
             line=line,
             text=data[segment.start : min(segment.end, segment.start + TEXT_BYTES)],
-            origin=timed(decoded.origin, data, segment.start, self.decoder),
+            origin=self._timed(decoded.origin, segment.start),
             captures=tuple(sorted(captures.items())),
             unit=(line - unit[0], line + unit[1]) if unit else None,
         )
@@ -117,12 +119,14 @@ class Lines:
             behind=data[max(0, segment.start - LOOK_BACK_BYTES) : segment.start],
         )
 
+    def _timed(self, origin: Origin, start: int) -> Origin:
+        """Do the same as `timed`, for segments in rising order, searching nothing twice."""
+        if origin.time_s is not None or origin.clock_s is not None:
+            return origin
+        self._clock = time_before(self.chunk.data, start, self.decoder, self._searched_to) or self._clock
+        self._searched_to = start
+        recent = self._clock is not None and self._clock[0] >= start - LOOK_BACK_BYTES
+        return origin.over(self._clock[1]) if self._clock is not None and recent else origin
+
     def _offset(self, segment: Segment) -> int:
         return self.chunk.offset + segment.start - self.chunk.start
-
-
-def timed(origin: Origin, data: bytes, start: int, decoder: Decoder) -> Origin:
-    """Return an origin with a time: its own, or that of the line before that has one."""
-    if origin.time_s is not None or origin.clock_s is not None:
-        return origin
-    return origin.over(time_before(data, start, decoder))

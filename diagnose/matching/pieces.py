@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-ENOUGH: Final = 6
+ENOUGH: Final = 12
 """A piece must hold so many fixed characters in a row, or the pattern is left whole."""
 
 _QUANTIFIERS: Final = ("*", "+", "?", "{")

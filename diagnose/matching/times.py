@@ -7,28 +7,35 @@ from diagnose.matching.segments import segment_at
 from schemas.record import Decoder, Origin
 
 LOOK_BACK_BYTES: Final = 8 * 1024
-_REACHES: Final = (512, 2048, LOOK_BACK_BYTES)
 _NO_TIME: Final = Origin()
 _LOOKS_LIKE_A_TIME: Final = re.compile(rb"\d\d:\d\d:\d\d|_ms\": ?\d{13}|\[ *\d{1,9}\.\d{6}\]|\d{10}[.,\"]")
 _TRIES: Final = 4
 
 
-def time_before(data: bytes, start: int, decoder: Decoder) -> Origin:
-    """Return an origin with the time of the nearest earlier segment that tells one, or with none."""
+def time_before(data: bytes, start: int, decoder: Decoder, searched_to: int = 0) -> tuple[int, Origin] | None:
+    """Return the place and the time of the nearest earlier segment that tells one; `None` where there is none.
+
+    What lies before `searched_to` is left alone: it has been searched before.
+    """
+    begin = max(0, start - LOOK_BACK_BYTES, searched_to)
+    found = [begin + match.start() for match in _LOOKS_LIKE_A_TIME.finditer(data[begin:start])]
     tried: set[int] = set()
-    beyond = start
-    for reach in _REACHES:
-        begin = max(0, start - reach)
-        found = [begin + match.start() for match in _LOOKS_LIKE_A_TIME.finditer(data[begin:beyond])]
-        for position in reversed(found):
-            segment = segment_at(data, position + 1)
-            if segment.start in tried:
-                continue
-            tried.add(segment.start)
-            origin = decoder(data[segment.start : segment.end]).origin
-            if origin.time_s is not None or origin.clock_s is not None:
-                return Origin(time_s=origin.time_s, clock_s=origin.clock_s)
-            if len(tried) >= _TRIES:
-                return _NO_TIME
-        beyond = begin
-    return _NO_TIME
+    for position in reversed(found):
+        segment = segment_at(data, position + 1)
+        if segment.start in tried:
+            continue
+        tried.add(segment.start)
+        origin = decoder(data[segment.start : segment.end]).origin
+        if origin.time_s is not None or origin.clock_s is not None:
+            return segment.start, Origin(time_s=origin.time_s, clock_s=origin.clock_s)
+        if len(tried) >= _TRIES:
+            break
+    return None
+
+
+def timed(origin: Origin, data: bytes, start: int, decoder: Decoder) -> Origin:
+    """Return an origin with a time: its own, or that of the line before that has one."""
+    if origin.time_s is not None or origin.clock_s is not None:
+        return origin
+    found = time_before(data, start, decoder)
+    return origin.over(found[1]) if found else origin
