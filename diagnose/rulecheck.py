@@ -12,11 +12,6 @@ from schemas.faults import faults_matching
 from schemas.record import Decoder
 from schemas.vocabulary import Kind
 
-CAPTURES: Final = frozenset(
-    "gpu pci gpu_uuid host rank nic file pid xid sxid timeout_ms timeout_s step epoch loss job signal exitcode "
-    "collective seq reason ranks".split()
-)
-
 
 def check(rules: Iterable[Rule], known: Mapping[str, Rule]) -> list[str]:
     """Return every complaint about the rules, one line each; `known` holds all rules that they may refer to."""
@@ -53,7 +48,11 @@ def _any_line_accepted(rule: Rule, decoder: Decoder, line: str) -> bool:
 
 def _nominated(rule: Rule, line: bytes) -> bool:
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-    database.compile(expressions=[n.encode() for p in rule.signature.patterns for n in nominating(p, whole=rule.signature.kind in STORY)])
+    database.compile(
+        expressions=[
+            n.encode() for p in rule.signature.patterns for n in nominating(p, whole=rule.signature.kind in STORY)
+        ]
+    )
     found: list[int] = []
     database.scan(line, match_event_handler=lambda number, *_: found.append(number))
     return bool(found)

@@ -82,7 +82,7 @@ def read_rules(file: Traversable | Path) -> list[Rule]:
     Raises:
         RuleError: the file is not YAML, or a rule in it is not a signature.
     """
-    return list(_rules(str(file), file.read_text(encoding="utf-8", errors="replace")))
+    return list(_rules(str(file), file.read_bytes().decode("utf-8", "replace")))
 
 
 def _rules(name: str, text: str) -> Iterator[Rule]:

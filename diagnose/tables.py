@@ -1,4 +1,4 @@
-"""Code tables: one signature such as `nvrm.xid` stands for a whole catalogue of codes, and each code gets its own words.
+"""Code tables: one signature such as `nvrm.xid` stands for a catalogue of codes, and each code gets its own words.
 
 A row of `diagnose/catalogue/facts/<table>.csv` turns the signature into the one of its code: `nvrm.xid` with the
 capture `xid=79` becomes `nvrm.xid.79`, with the fault, severity and action that the vendor's catalogue gives.

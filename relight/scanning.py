@@ -24,7 +24,7 @@ from schemas.signal import Mark, Signal, SourceRead
 
 HEAD_BYTES: Final = 64 * 1024
 RANGE_BYTES: Final = 64 * 1024 * 1024
-"""A plain file is read in ranges of this size, by as many processes as may work."""
+"""Where several processes work, a plain file is read in ranges of at least this size."""
 
 _EDGE_LINES: Final = 40
 Advance = Callable[[int], None]
@@ -69,18 +69,12 @@ def scanned(
     inputs: Sequence[Input], rules: Sequence[Path], jobs: int, advance: Advance
 ) -> Iterator[tuple[SourceRead, list[Signal]]]:
     """Yield what each source says, in the order of the inputs."""
-    parts = _together(_worked(_pieces(inputs), tuple(rules), jobs, advance))
+    parts = _together(_worked(_pieces(inputs, jobs), tuple(rules), jobs, advance))
     for part in parts:
         yield _read(part), part.fold.signals(part.source, shown)
 
 
-def pieces_of(path: Path) -> list[tuple[int, int | None]]:
-    """Return the ranges in which a plain file is read: all of it where it is small."""
-    parts = -(-path.stat().st_size // RANGE_BYTES)
-    return [(begin, end) for begin, end in ranges(path, parts)] if parts > 1 else [(0, None)]
-
-
-def _pieces(inputs: Sequence[Input]) -> list[Piece]:
+def _pieces(inputs: Sequence[Input], jobs: int) -> list[Piece]:
     members: dict[str, list[Input]] = defaultdict(list)
     for found in inputs:
         if found.archive is not None:
@@ -90,11 +84,20 @@ def _pieces(inputs: Sequence[Input]) -> list[Piece]:
         if found.archive is not None:
             if together := members.pop(found.archive, None):
                 pieces.append(Piece(tuple(together)))
-        elif (path := found.seekable_path) is not None:
-            pieces += [Piece((found,), begin, end) for begin, end in pieces_of(path)]
+        elif jobs > 1 and (path := found.seekable_path) is not None:
+            pieces += [Piece((found,), begin, end) for begin, end in _ranges_of(path, jobs)]
         else:
             pieces.append(Piece((found,)))
     return pieces
+
+
+def _ranges_of(path: Path, jobs: int) -> list[tuple[int, int | None]]:
+    """Return the ranges in which several processes read a file: all of it where it is small."""
+    try:
+        parts = min(path.stat().st_size // RANGE_BYTES, 4 * jobs)
+        return [*ranges(path, parts)] if parts > 1 else [(0, None)]
+    except OSError:
+        return [(0, None)]  # the process that opens it says what is wrong
 
 
 def _worked(pieces: Sequence[Piece], rules: tuple[Path, ...], jobs: int, advance: Advance) -> Iterator[list[Part]]:

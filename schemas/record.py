@@ -1,6 +1,5 @@
 """What crosses between reading and matching: a source, a chunk of its lines, and what a line says about itself."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -65,7 +64,9 @@ class Decoded:
 class Decoder(Protocol):
     """Takes the prefixes off one segment. Never raises, whatever the bytes."""
 
-    def __call__(self, segment: bytes) -> Decoded: ...
+    def __call__(self, segment: bytes) -> Decoded:
+        """Return the message and what its prefixes tell."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +89,11 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Consecutive whole segments of one source, as bytes, with the bytes around them.
+    r"""Consecutive whole segments of one source, as bytes, with the bytes around them.
 
-    `data[start:end]` are the chunk's own segments, with `lines` line ends `\\n`; before `start` and after `end` lie
+    `data[start:end]` are the chunk's own segments, with `lines` line ends `\n`; before `start` and after `end` lie
     up to `WINDOW_BYTES` of their neighbours, cut anywhere. `offset` is the byte offset of `data[start]` in the source,
-    `line` its line number (from 1, counted in `\\n`). Of a segment longer than `SEGMENT_BYTES` only the beginning is
+    `line` its line number (from 1, counted in `\n`). Of a segment longer than `SEGMENT_BYTES` only the beginning is
     there, followed by its line end; such a segment is the last of its chunk, so that offsets within a chunk are those
     of the source.
     """
@@ -103,12 +104,6 @@ class Chunk:
     offset: int
     line: int
     lines: int
-
-
-class ChunkReader(Protocol):
-    """Reads one source from its beginning, chunk by chunk."""
-
-    def __call__(self, source: Source) -> Iterator[Chunk]: ...
 
 
 class LogRecord(Model):

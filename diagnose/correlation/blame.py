@@ -14,7 +14,12 @@ def culprit(finding: Finding, host_of: Mapping[int, str], world: Sequence[int]) 
     if finding.fault == "comm.collective_timeout":
         rank = _missing(finding, world)
     host = told.get("host") or signal.host or (host_of.get(rank) if rank is not None else None)
-    gpu = told.get("gpu_uuid") or told.get("pci") or told.get("gpu") or (str(signal.gpu) if signal.gpu is not None else None)
+    gpu = (
+        told.get("gpu_uuid")
+        or told.get("pci")
+        or told.get("gpu")
+        or (str(signal.gpu) if signal.gpu is not None else None)
+    )
     blamed = Blamed(
         kind=_kind(finding, gpu, rank, host, told),
         name="",
@@ -50,9 +55,7 @@ def _missing(finding: Finding, world: Sequence[int]) -> int | None:
     return absent[0] if absent and len(absent) * 2 < len(world) else None
 
 
-def _kind(
-    finding: Finding, gpu: str | None, rank: int | None, host: str | None, told: Mapping[str, str]
-) -> Culprit:
+def _kind(finding: Finding, gpu: str | None, rank: int | None, host: str | None, told: Mapping[str, str]) -> Culprit:
     """Return the sort of thing that is blamed, or the next larger thing where the evidence does not name it."""
     wanted = finding.signature.blamed
     known = {

@@ -1,4 +1,4 @@
-"""The conclusion: for every job its run with attempts and outcomes, and the incidents with the likeliest cause first."""
+"""The conclusion: for every job its run with attempts and outcomes, and the incidents, the likeliest cause first."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -82,7 +82,9 @@ class _Teller:
             outcome=last.outcome,
             reason=last.reason,
             attempts=tuple(_attempt(at + 1, judged) for at, judged in enumerate(self._judged)),
-            hosts=tuple(sorted({h for h in (*(s.host for s in self._job.sources), *(s.host for s in self._job.signals)) if h})),
+            hosts=tuple(
+                sorted({h for h in (*(s.host for s in self._job.sources), *(s.host for s in self._job.signals)) if h})
+            ),
             ranks=len(self._cast.ranks),
             lanes=tuple(_lanes(self._job.sources, self._entries)),
         )
@@ -149,7 +151,9 @@ class _Teller:
         explained = [
             f for f in worst.values() if not any(self._graph.explains(o.signature, f.signature) for o in worst.values())
         ]
-        return sorted(explained or worst.values(), key=lambda f: (-f.signature.severity.rank, f.first.first.order))[:ASIDES]
+        return sorted(explained or worst.values(), key=lambda f: (-f.signature.severity.rank, f.first.first.order))[
+            :ASIDES
+        ]
 
     def _unexplained(self, attempt: int, ordinal: int, judged: _Judged) -> Incident:
         """Return the incident of a run whose log stops and says nothing of a fault."""
@@ -171,7 +175,7 @@ def _unknown(reason: str, end: Entry) -> Diagnosis:
         signature="",
         title="The log stops without a word of success or failure",
         meaning=f"{reason}. The run was cut off, is still running, or hangs.",
-        action="Look at the last lines of every rank and at the scheduler's record of the job; is the job still running?",
+        action="Look at the last lines of every rank and at the scheduler's record: is the job still running?",
         playbook=known.first_action,
         severity=Severity.WARNING,
         confidence=0.2,
@@ -262,9 +266,7 @@ def _lanes(sources: Sequence[SourceRead], entries: Iterable[Entry]) -> Iterable[
 
 
 def _cast(job: Job) -> Cast:
-    heard = [*job.sources, *job.signals]
+    heard: list[SourceRead | Signal] = [*job.sources, *job.signals]
     ranks = {s.rank for s in heard if s.rank is not None}
     host_of = {s.rank: s.host for s in heard if s.rank is not None and s.host}
     return Cast(host_of=host_of, ranks=tuple(sorted(ranks)))
-
-

@@ -154,13 +154,10 @@ def _reasons(ranking: Ranking) -> list[str]:
     if timeouts := [f for f in ranking.symptoms if timeout_s(f)]:
         broke, seen = broke_s(timeouts[0]), cause.first.first.time_s
         if broke is not None and seen is not None:
-            reasons.append(
-                f"the timeout of {timeout_s(timeouts[0]):.0f} s points back to a moment {abs(broke - seen):.0f} s away from it"
-            )
+            waited, apart = timeout_s(timeouts[0]), abs(broke - seen)
+            reasons.append(f"the timeout of {waited:.0f} s points back to a moment {apart:.0f} s away from it")
     if not cause.healed and not cause.before_start:
         reasons.append("the run made no progress after it")
     if cause.count > 1:
         reasons.append(f"{cause.count} lines say so")
     return reasons
-
-

@@ -76,7 +76,9 @@ def findings(story: Story, resolve: Resolve) -> list[Finding]:
         state = story.went_on_after(entry.last), story.began_after(entry.last)
         grouped.setdefault((signature.id, _identity(signature, entry.signal), *state), []).append(entry)
     return [
-        Finding(resolve(entries[0].signal.signature), tuple(entries), healed=key[2] is True, before_start=key[3] is True)
+        Finding(
+            resolve(entries[0].signal.signature), tuple(entries), healed=key[2] is True, before_start=key[3] is True
+        )
         for key, entries in grouped.items()
     ]
 

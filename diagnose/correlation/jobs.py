@@ -102,7 +102,9 @@ def _together(group: Sequence[SourceRead], stream: Sequence[SourceRead]) -> bool
 
 def _placed(source: SourceRead) -> bool:
     """Tell whether a name says which host or rank wrote a source, and not which run it is."""
-    return source.host is not None or source.rank is not None or bool(_STEM.match(source.path[-1] if source.path else ""))
+    return (
+        source.host is not None or source.rank is not None or bool(_STEM.match(source.path[-1] if source.path else ""))
+    )
 
 
 def _same_shape(one: SourceRead, other: SourceRead) -> bool:

@@ -75,7 +75,9 @@ def _dated(signals: Iterable[Signal]) -> Iterator[Entry]:
     now: float | None = None
     for signal in signals:
         now = _latest(now, signal.first.time_s)
-        yield Entry(signal, _moment(signal, signal.first, now), _moment(signal, signal.last, _latest(now, signal.last.time_s)))
+        yield Entry(
+            signal, _moment(signal, signal.first, now), _moment(signal, signal.last, _latest(now, signal.last.time_s))
+        )
 
 
 def _latest(one: float | None, other: float | None) -> float | None:

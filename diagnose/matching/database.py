@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
 from typing import Final
 
 import hyperscan
@@ -23,7 +24,7 @@ VETOES: Final = frozenset({Kind.NOISE, Kind.TEARDOWN})
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """One expression of the automaton: the index of its signature, the author's pattern, and what Hyperscan scans for."""
+    """One expression of the automaton: the index of its signature, the author's pattern, what Hyperscan scans for."""
 
     owner: int
     pattern: str
@@ -60,7 +61,7 @@ class Plan:
     @cached_property
     def key(self) -> str:
         """Return what a compiled automaton depends on: the expressions in order and the library."""
-        digest = hashlib.sha256(f"hyperscan {hyperscan.__version__}".encode())
+        digest = hashlib.sha256(f"hyperscan {version('hyperscan')}".encode())
         for expression in self.expressions:
             digest.update(f"{expression.owner}\0{expression.nominator}\0".encode())
         return digest.hexdigest()

@@ -83,7 +83,9 @@ def tokens_of(pattern: str) -> list[str]:
         if token in (r"\B", r"\Z", r"\G") or re.fullmatch(r"\\[1-9]", token):
             raise PatternError(f"`{token}` is not available in patterns")
         if token == "?" and previous == "(":
-            raise PatternError("of the groups that begin with `(?`, only `(?:`, `(?P<name>` and a leading `(?i)` are known")
+            raise PatternError(
+                "of the groups that begin with `(?`, only `(?:`, `(?P<name>` and a leading `(?i)` are known"
+            )
         if token.startswith("[") and re.search(r"\\[DWS]", token):
             raise PatternError(f"`{token}`: write the class without \\D, \\W or \\S in it")
     return tokens

@@ -1,6 +1,6 @@
-"""The most telling piece of a pattern: what a scanning engine can look for as a mere literal, while RE2 checks the rest.
+r"""The most telling piece of a pattern: what an engine can look for as a mere literal, while RE2 checks the rest.
 
-`mount\\.nfs: .*access denied` is found by its longest fixed part. Every line that the pattern accepts holds the piece.
+`mount\.nfs: .*access denied` is found by its longest fixed part. Every line that the pattern accepts holds the piece.
 """
 
 from collections.abc import Sequence
@@ -28,6 +28,9 @@ class _Node:
         if self.branches:
             return min(_worth(branch) for branch in self.branches)
         return int(self.fixed)
+
+
+_NO_BRANCHES: Final[tuple[tuple[_Node, ...], ...]] = ()
 
 
 def telling(tokens: Sequence[str]) -> list[str]:
@@ -86,7 +89,7 @@ def _branches(tokens: Sequence[str], at: int) -> tuple[tuple[tuple[_Node, ...], 
 
 
 def _node(tokens: Sequence[str], at: int) -> tuple[_Node, int]:
-    begin, branches = at, ()
+    begin, branches = at, _NO_BRANCHES
     if tokens[at].startswith("("):
         branches, at = _branches(tokens, at + 1)
     at += 1

@@ -72,7 +72,8 @@ class Scanner:
         def nominate(expression: int, _start: int, end: int, _flags: int, _context: object) -> None:
             (story if expression < faults_from else faults).append(end << _ID_BITS | expression)
 
-        self._database.scan(memoryview(chunk.data)[chunk.start : chunk.end], match_event_handler=nominate)
+        own: Any = memoryview(chunk.data)[chunk.start : chunk.end]  # not copied; the stub knows bytes and str only
+        self._database.scan(own, match_event_handler=nominate)
         return story, faults
 
     def _hits(self, lines: Lines, faults: Sequence[int]) -> Iterator[tuple[int, Hit]]:

@@ -1,4 +1,4 @@
-"""Segments: what lies between two line ends (`\\n` or `\\r`), found by an offset inside it."""
+r"""Segments: what lies between two line ends (`\n` or `\r`), found by an offset inside it."""
 
 from dataclasses import dataclass
 

@@ -21,7 +21,7 @@ SPANS: Final = 8
 IDENTITIES: Final = 2000
 """How many identities of faults are kept apart in a source; later ones are counted together for each signature."""
 
-CHAPTERS: Final = 256
+CHAPTERS: Final = 64
 """How many chapters of a run's story are kept: the last ones."""
 
 Clean = Callable[[bytes], str]

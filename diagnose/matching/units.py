@@ -36,9 +36,9 @@ def units() -> tuple[Unit, ...]:
 
 
 def unit_around(data: bytes, segment: Segment, label: str, decoder: Decoder) -> tuple[int, int] | None:
-    """Return how many lines before and after `segment` belong to its unit; `None` if it stands alone.
+    r"""Return how many lines before and after `segment` belong to its unit; `None` if it stands alone.
 
-    Lines count `\\n`. Only lines with the same label (the same writer) are looked at.
+    Lines count `\n`. Only lines with the same label (the same writer) are looked at.
     """
     near = data[max(0, segment.start - _NEAR_BYTES) : segment.end + _NEAR_BYTES]
     for unit in units():
@@ -84,13 +84,15 @@ def _is(pattern: str, message: bytes) -> bool:
 
 def _before(data: bytes, segment: Segment) -> Iterator[Segment]:
     lowest = segment.start - _NEAR_BYTES
-    at: Segment | None = segment
-    while (at := segment_before(data, at.start)) and at.start >= lowest:
+    at = segment_before(data, segment.start)
+    while at is not None and at.start >= lowest:
         yield at
+        at = segment_before(data, at.start)
 
 
 def _after(data: bytes, segment: Segment) -> Iterator[Segment]:
     highest = segment.end + _NEAR_BYTES
-    at: Segment | None = segment
-    while (at := segment_after(data, at.end)) and at.end <= highest:
+    at = segment_after(data, segment.end)
+    while at is not None and at.end <= highest:
         yield at
+        at = segment_after(data, at.end)

@@ -23,7 +23,8 @@ def plain(line: Line) -> str:
 
 def syslog_rfc3164(line: Line) -> str:
     day = wording.stamp(line.at_s, "%d").lstrip("0").rjust(2)
-    return f"{wording.stamp(line.at_s, '%b')} {day} {wording.stamp(line.at_s, '%H:%M:%S')} {line.host} {_tag(line)}: {line.text}"
+    when = wording.stamp(line.at_s, f"%b {day} %H:%M:%S")
+    return f"{when} {line.host} {_tag(line)}: {line.text}"
 
 
 def syslog_iso(line: Line) -> str:

@@ -185,7 +185,9 @@ def crash_all(tale: Tale, at_s: float, error: str, function: str = "train_step",
     cluster = tale.cluster
     chosen = ranks or range(cluster.world)
     for rank in chosen:
-        tale.rank(at_s + cluster.dice("all", rank).uniform(0, 1), rank, *wording.python_exception(rank, error, function))
+        tale.rank(
+            at_s + cluster.dice("all", rank).uniform(0, 1), rank, *wording.python_exception(rank, error, function)
+        )
     for host in dict.fromkeys(map(cluster.host_of, chosen)):
         launcher_reports(tale, at_s + 4, host, next(r for r in chosen if cluster.host_of(r) == host), 1)
     step_ends(tale, at_s + 30)

@@ -40,7 +40,9 @@ def files() -> dict[str, str]:
     """Return the example's files by their paths below its folder."""
     told: dict[str, str] = {}
     for host in HOSTS:
-        told[f"{host}/kern.log"] = _text(f"{wording.iso(t)} {host} kernel: [{t - BOOT_S:12.6f}] {x}" for t, x in _kernel(host))
+        told[f"{host}/kern.log"] = _text(
+            f"{wording.iso(t)} {host} kernel: [{t - BOOT_S:12.6f}] {x}" for t, x in _kernel(host)
+        )
         told[f"{host}/train.log"] = _text(text for _, text in sorted(_train(host), key=lambda line: line[0]))
     told[f"slurm-{JOB}.out"] = _text(_slurm())
     return told
@@ -91,12 +93,16 @@ def _gpu_is_lost() -> Iterator[Told]:
 
 
 def _boot(host: str) -> Iterator[str]:
-    yield "Linux version 6.8.0-1021-nvidia (buildd@lcy02-amd64-017) (x86_64-linux-gnu-gcc-13) #23-Ubuntu SMP PREEMPT_DYNAMIC"
-    yield "Command line: BOOT_IMAGE=/vmlinuz-6.8.0-1021-nvidia root=/dev/md0 ro iommu=pt pci=realloc=off console=ttyS1,115200n8"
-    yield from (f"BIOS-e820: [mem 0x{at * 0x1000_0000:016x}-0x{at * 0x1000_0000 + 0xFFF_FFFF:016x}] usable" for at in range(12))
+    yield "Linux version 6.8.0-1021-nvidia (buildd@lcy02-amd64-017) (x86_64-linux-gnu-gcc-13) #23-Ubuntu SMP"
+    yield "Command line: BOOT_IMAGE=/vmlinuz-6.8.0-1021-nvidia root=/dev/md0 ro iommu=pt pci=realloc=off console=ttyS1"
+    yield from (
+        f"BIOS-e820: [mem 0x{at * 0x1000_0000:016x}-0x{at * 0x1000_0000 + 0xFFF_FFFF:016x}] usable" for at in range(12)
+    )
     yield "DMI: Example Systems GX-8/Baseboard, BIOS 2.1.7 02/11/2026"
     yield "tsc: Detected 2000.000 MHz processor"
-    yield from (f"ACPI: SRAT: Node {node} PXM {node} [mem 0x{node:08x}00000000-0x{node:08x}ffffffff]" for node in (0, 1))
+    yield from (
+        f"ACPI: SRAT: Node {node} PXM {node} [mem 0x{node:08x}00000000-0x{node:08x}ffffffff]" for node in (0, 1)
+    )
     yield "smp: Brought up 2 nodes, 224 CPUs"
     yield "smpboot: Total of 224 processors activated (896000.00 BogoMIPS)"
     for pci in wording.GPU_PCI:
@@ -139,7 +145,7 @@ _NOW_AND_THEN: Final = (
     'audit: type=1400 audit(1778541000.127:41): apparmor="STATUS" operation="profile_replace" profile="unconfined"',
     "workqueue: nv_drm_handle_hotplug hogged CPU for >10000us 4 times, consider switching to WQ_UNBOUND",
     "hrtimer: interrupt took 41210 ns",
-    "systemd-journald[812]: Data hash table of /run/log/journal/system.journal has a fill level at 75.0, suggesting rotation.",
+    "systemd-journald[812]: Data hash table of /run/log/journal/system.journal has a fill level at 75.0",
 )
 
 
@@ -161,7 +167,7 @@ def _train(host: str) -> Iterator[Told]:
 def _begins(host: str, ranks: range) -> Iterator[Told]:
     start = "agent/server/api.py:859", "[default] starting workers for entrypoint: python"
     yield 2.0, wording.elastic(BEGIN_S + 2.0, "I", 40990, *start)
-    omp = "Setting OMP_NUM_THREADS environment variable for each process to be 1 in default, to avoid your system being overloaded"
+    omp = "Setting OMP_NUM_THREADS environment variable for each process to be 1 in default"
     yield 1.5, wording.elastic(BEGIN_S + 1.5, "W", 40990, "../run.py:793", omp)
     if ranks[0] == 0:
         yield from _arguments()
@@ -170,7 +176,10 @@ def _begins(host: str, ranks: range) -> Iterator[Told]:
             yield 41.0 + local / 100, f"[default{local}]:{text}"
         for channel in range(1, 16):
             ring = f"Channel {channel:02}/0 : {rank}[{local}] -> {(rank + 1) % WORLD}[{(local + 1) % 8}] via P2P/CUMEM"
-            yield 41.2 + local / 100, f"[default{local}]:{host}:{41000 + local}:{41700 + local} [{local}] NCCL INFO {ring}"
+            yield (
+                41.2 + local / 100,
+                f"[default{local}]:{host}:{41000 + local}:{41700 + local} [{local}] NCCL INFO {ring}",
+            )
         advice = (
             f"[PG ID 0 PG GUID 0 Rank {rank}] using GPU {local} to perform barrier as devices used by this process are "
             "currently unknown. This can potentially cause a hang if this rank to GPU mapping is incorrect."
@@ -181,11 +190,12 @@ def _begins(host: str, ranks: range) -> Iterator[Told]:
         yield 60.0, "[default0]:loading distributed checkpoint from /ckpt/gpt-8b at iteration 40000"
         yield 88.0, "[default0]:  successfully loaded checkpoint from /ckpt/gpt-8b [ t 1/2, p 1/1 ] at iteration 40000"
         yield 115.0, "[default0]:training ..."
-        yield 116.0, f"[default0]:[before the start of training step] datetime: {wording.stamp(BEGIN_S + 116, '%Y-%m-%d %H:%M:%S')} "
+        when = wording.stamp(BEGIN_S + 116, "%Y-%m-%d %H:%M:%S")
+        yield 116.0, f"[default0]:[before the start of training step] datetime: {when} "
 
 
 def _arguments() -> Iterator[Told]:
-    yield 12.0, "[default0]:using world size: 32, data-parallel size: 16, context-parallel size: 1, tensor-model-parallel size: 2"
+    yield 12.0, "[default0]:using world size: 32, data-parallel size: 16, tensor-model-parallel size: 2"
     yield 12.0, "[default0]:------------------------ arguments ------------------------"
     for name, value in _ARGUMENTS:
         yield 12.1, f"[default0]:  {name} {'.' * (46 - len(name))} {value}"
@@ -239,7 +249,10 @@ def _iterations(skew_s: float) -> Iterator[Told]:
         line = wording.megatron_iteration(now + skew_s, number, ITERATIONS, loss, took_ms)
         yield now + skew_s, f"[default7]:{line}"
         if number % 100 == 0:
-            yield now + skew_s + 0.1, f"[default7]:saving checkpoint at iteration {number:7} to /ckpt/gpt-8b in torch_dist format"
+            yield (
+                now + skew_s + 0.1,
+                f"[default7]:saving checkpoint at iteration {number:7} to /ckpt/gpt-8b in torch_dist format",
+            )
             saved = f"  successfully saved checkpoint from iteration {number:7} to /ckpt/gpt-8b [ t 1/2, p 1/1 ]"
             yield now + skew_s + 2.4, f"[default7]:{saved}"
 
@@ -265,10 +278,11 @@ def _launcher(host: str, rank: int) -> Iterator[Told]:
 
 
 def _slurm() -> Iterator[str]:
-    yield f"job {JOB}: pretrain-gpt-8b on {HOSTS[0][:-2]}[01-04], started {wording.stamp(BEGIN_S - 9, '%Y-%m-%dT%H:%M:%S')} UTC"
+    yield f"job {JOB}: pretrain-gpt-8b on node[01-04], {wording.stamp(BEGIN_S - 9, '%Y-%m-%dT%H:%M:%S')} UTC"
     yield "+ export NCCL_DEBUG=INFO"
     yield "+ export TORCH_NCCL_ASYNC_ERROR_HANDLING=1"
-    yield f"+ srun --output=%N/train.log torchrun --nnodes=4 --nproc-per-node=8 --tee=3 --rdzv-endpoint={HOSTS[0]}:29500 pretrain_gpt.py"
+    launcher = f"torchrun --nnodes=4 --nproc-per-node=8 --tee=3 --rdzv-endpoint={HOSTS[0]}:29500"
+    yield f"+ srun --output=%N/train.log {launcher} pretrain_gpt.py"
     yield from wording.slurm_tasks(HOSTS[:2], "Exited with exit code 1")
     yield f"srun: Terminating StepId={JOB}.0"
     when = wording.stamp(LOST_S + 638, "%Y-%m-%dT%H:%M:%S")

@@ -9,7 +9,22 @@ from functools import partial
 from typing import Final
 
 import wording
-from cluster import BEGIN_S, JOB, STEP_S, Cluster, Line, Tale, boot, crash, crash_all, finish, launch, step_ends, time_out, train
+from cluster import (
+    BEGIN_S,
+    JOB,
+    STEP_S,
+    Cluster,
+    Line,
+    Tale,
+    boot,
+    crash,
+    crash_all,
+    finish,
+    launch,
+    step_ends,
+    time_out,
+    train,
+)
 from cluster import launcher_reports as report
 
 TRAINED_S: Final = BEGIN_S + 50
@@ -114,7 +129,9 @@ def an_nvlink_breaks(tale: Tale) -> Truth:
     rank, host, pci = _trains(tale)
     words = "NVLink: fatal error detected on link 7(0x10000, 0x0, 0x0, 0x0, 0x0, 0x0, 0x0)"
     tale.kernel(BROKE_S, host, *wording.xid(pci, 74, words))
-    _raises(tale, BROKE_S + 2.5, rank, "RuntimeError: CUDA error: uncorrectable NVLink error detected during the execution")
+    _raises(
+        tale, BROKE_S + 2.5, rank, "RuntimeError: CUDA error: uncorrectable NVLink error detected during the execution"
+    )
     return Truth("failed", "gpu.nvlink_error", ": 74, pid=", host, gpu=pci[:-2])
 
 
@@ -133,7 +150,9 @@ def the_kernel_kills_a_rank_for_memory(tale: Tale) -> Truth:
 def the_kernel_kills_a_data_loader_for_memory(tale: Tale) -> Truth:
     rank, host, _ = _trains(tale)
     sizes = "total-vm:91208844kB, anon-rss:60104112kB, file-rss:812kB, shmem-rss:0kB, UID:1001 pgtables:40112kB"
-    tale.kernel(BROKE_S, host, f"Memory cgroup out of memory: Killed process 43117 (pt_data_worker) {sizes} oom_score_adj:0")
+    tale.kernel(
+        BROKE_S, host, f"Memory cgroup out of memory: Killed process 43117 (pt_data_worker) {sizes} oom_score_adj:0"
+    )
     _raises(tale, BROKE_S + 2.5, rank, "RuntimeError: DataLoader worker (pid 43117) is killed by signal: Killed. ")
     return Truth("failed", "host.oom_kill", "Memory cgroup out of memory", host)
 
@@ -156,7 +175,7 @@ def a_host_locks_up(tale: Tale) -> Truth:
 
 @_fails
 def a_node_is_lost(tale: Tale) -> Truth:
-    rank, host, _ = _trains(tale)
+    _, host, _ = _trains(tale)
     at = tale.cluster.names.index(host)
     tale.lines[:] = [line for line in tale.lines if line.host != host or line.at_s < BROKE_S - 30]
     tale.scheduler(BROKE_S + 20, f"srun: error: Node failure on {host}")
@@ -209,7 +228,9 @@ def lustre_evicts_a_client(tale: Tale) -> Truth:
     rank, host, _ = _trains(tale)
     evicted = "This client was evicted by scratch-OST0007; in progress operations using this service will fail."
     tale.kernel(BROKE_S, host, f"LustreError: 167-0: scratch-OST0007-osc-ffff8f1c0a2b3000: {evicted}")
-    _raises(tale, BROKE_S + 3, rank, "OSError: [Errno 5] Input/output error: '/lustre/corpus/shard_3.bin'", "next_batch")
+    _raises(
+        tale, BROKE_S + 3, rank, "OSError: [Errno 5] Input/output error: '/lustre/corpus/shard_3.bin'", "next_batch"
+    )
     return Truth("failed", "storage.io_error", "was evicted by scratch-OST0007", host)
 
 
@@ -269,7 +290,9 @@ def a_token_is_out_of_the_vocabulary(tale: Tale) -> Truth:
 @_fails
 def the_loss_becomes_nan(tale: Tale) -> Truth:
     rank, host, _ = _trains(tale)
-    found = f"AssertionError: Rank {rank}: found NaN in local forward loss calculation. Device: {rank % 8}, node: {host}"
+    found = (
+        f"AssertionError: Rank {rank}: found NaN in local forward loss calculation. Device: {rank % 8}, node: {host}"
+    )
     _raises(tale, BROKE_S, rank, found, "forward_step")
     return Truth("failed", "training.loss_nan", "found NaN in local forward loss")
 
@@ -345,7 +368,9 @@ def the_job_runs_into_its_time_limit(tale: Tale) -> Truth:
 @_fails
 def a_container_does_not_start(tale: Tale) -> Truth:
     tale.scheduler(BEGIN_S, "+ srun --container-image=registry.example.com/ml/train:v7 torchrun train.py")
-    tale.scheduler(BEGIN_S + 31, "slurmstepd: error: pyxis: failed to import docker image: registry.example.com/ml/train:v7")
+    tale.scheduler(
+        BEGIN_S + 31, "slurmstepd: error: pyxis: failed to import docker image: registry.example.com/ml/train:v7"
+    )
     tale.scheduler(BEGIN_S + 32, *wording.slurm_tasks(tale.cluster.names, "Exited with exit code 1"))
     return Truth("failed", "scheduler.container_start", "failed to import docker image")
 
@@ -402,7 +427,9 @@ def a_link_flaps_and_the_run_goes_on(tale: Tale) -> Truth:
     tale.kernel(BROKE_S - 300, host, "mlx5_core 0000:5e:00.0 ib3: Link down")
     tale.kernel(BROKE_S - 296, host, "mlx5_core 0000:5e:00.0 ib3: Link up")
     where = f"{host}:{tale.cluster.pid_of(rank)}:{tale.cluster.pid_of(rank) + 700} [{rank % 8}]"
-    tale.rank(BROKE_S - 300, rank, f"{where} transport/net_ib.cc:96 NCCL WARN NET/IB : mlx5_3:1 Got async event : port error")
+    tale.rank(
+        BROKE_S - 300, rank, f"{where} transport/net_ib.cc:96 NCCL WARN NET/IB : mlx5_3:1 Got async event : port error"
+    )
     finish(tale, BROKE_S + 10)
     return Truth("succeeded")
 
@@ -419,7 +446,9 @@ def an_exception_is_caught_and_the_run_goes_on(tale: Tale) -> Truth:
 @_unharmed
 def memory_rows_are_remapped_and_the_run_succeeds(tale: Tale) -> Truth:
     _, host, pci = _trains(tale)
-    tale.kernel(BROKE_S - 300, host, *wording.xid(pci, 63, "Row Remapper: New row (0x00000000012c3a) marked for remapping"))
+    tale.kernel(
+        BROKE_S - 300, host, *wording.xid(pci, 63, "Row Remapper: New row (0x00000000012c3a) marked for remapping")
+    )
     finish(tale, BROKE_S + 10)
     return Truth("succeeded")
 
@@ -436,7 +465,7 @@ def tracebacks_follow_the_word_of_success(tale: Tale) -> Truth:
 @_unharmed
 def advice_reads_like_an_error(tale: Tale) -> Truth:
     rank, _, _ = _trains(tale)
-    advice = "If your GPU does not have sufficient memory you may encounter an out-of-memory (OOM) error: lower the batch size."
+    advice = "If your GPU has not sufficient memory you may encounter an out-of-memory (OOM) error."
     tale.rank(BROKE_S - 30, rank, lambda t: wording.titan(t, advice, "WARNING"))
     tale.rank(BROKE_S - 29, rank, "export NCCL_ASYNC_ERROR_HANDLING=1", "NCCL_TIMEOUT=1800", "ERROR: 0 errors")
     finish(tale, BROKE_S + 10)

@@ -14,6 +14,21 @@ from command import relight, scan
 FAILING = "\n".join(wording.python_exception(0, "KeyError: 'attention_mask'")) + "\n"
 GOOD = wording.titan(BEGIN_S, "Training starts at step 1") + "\n" + wording.step(BEGIN_S + 10, 1, 9.0) + "\n" + FAILING
 
+OWN_RULE = """layer: own
+signatures:
+  - id: own.reactor
+    title: The reactor is too warm
+    from: app
+    severity: error
+    fault: training.hang
+    pattern: 'reactor temperature exceeded'
+    meaning: It is warm.
+    action: Cool it.
+    source: https://example.com/reactor
+    match: ['reactor temperature exceeded: 99']
+    not_match: ['reactor temperature normal']
+"""
+
 
 def _refused(*arguments: str | Path) -> list[str]:
     """Return the lines of standard error of a call that must end with status 2 and print nothing else."""
@@ -108,22 +123,18 @@ def test_an_empty_file_is_an_incomplete_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("wrong", "told"),
     [
-        ("layer: own\nsignatures:\n  - id: own.fault\n    title: [unclosed\n", "own.yaml"),
-        ("layer: own\nsignatures:\n  - id: own.fault\n    title: No pattern\n    fault: unknown\n", "own.yaml"),
-        (
-            "layer: own\nsignatures:\n  - {id: own.fault, title: Bad class, from: app, severity: error, fault: no.such, "
-            "pattern: 'zzzz broke', meaning: M., action: A., source: 'https://example.com', match: ['zzzz broke'], "
-            "not_match: ['zzzz']}\n",
-            "no.such",
-        ),
+        (OWN_RULE.replace("The reactor", "[The reactor"), "own.yaml"),
+        (OWN_RULE.replace("pattern:", "patern:"), "pattern"),
+        (OWN_RULE.replace("training.hang", "no.such"), "no.such"),
+        (OWN_RULE.replace("exceeded'", "(exceeded'"), "own.yaml"),
     ],
-    ids=["no YAML", "no pattern", "no such fault class"],
+    ids=["no YAML", "no such field", "no such fault class", "no regular expression"],
 )
-def test_a_rule_file_with_a_mistake_is_refused_with_its_name_and_place(text: str, told: str, tmp_path: Path) -> None:
+def test_a_rule_file_with_a_mistake_is_refused_with_its_name_and_place(wrong: str, told: str, tmp_path: Path) -> None:
     (tmp_path / "job.log").write_text(GOOD)
-    (tmp_path / "own.yaml").write_text(text)
+    (tmp_path / "own.yaml").write_text(wrong)
     lines = _refused("scan", tmp_path / "job.log", "--rules", tmp_path / "own.yaml")
     assert any("own.yaml" in line for line in lines)
     assert any(told in line for line in lines)
@@ -136,21 +147,17 @@ def test_rules_that_do_not_exist_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_rule_of_ones_own_is_used(tmp_path: Path) -> None:
-    own = (
-        "layer: own\nsignatures:\n  - id: own.reactor\n    title: The reactor is too warm\n    from: app\n    severity: error\n"
-        "    fault: training.hang\n    pattern: 'reactor temperature exceeded'\n    meaning: It is warm.\n    action: Cool it.\n"
-        "    source: https://example.com/reactor\n    match: ['reactor temperature exceeded: 99']\n"
-        "    not_match: ['reactor temperature normal']\n"
-    )
     (tmp_path / "rules").mkdir()
-    (tmp_path / "rules" / "own.yaml").write_text(own)
+    (tmp_path / "rules" / "own.yaml").write_text(OWN_RULE)
     (tmp_path / "job.log").write_text(GOOD.replace(FAILING, "reactor temperature exceeded: 99\n"))
     (failure,) = scan(tmp_path / "job.log", "--rules", tmp_path / "rules").failures
     assert failure["signature"] == "own.reactor"
 
 
 @pytest.mark.parametrize("arguments", [("--format", "xml"), ("--group", "host"), ("--jobs", "many"), ("--colour",)])
-def test_an_option_that_is_not_known_is_refused_and_the_choices_are_named(arguments: tuple[str, ...], tmp_path: Path) -> None:
+def test_an_option_that_is_not_known_is_refused_and_the_choices_are_named(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
     (tmp_path / "job.log").write_text(GOOD)
     lines = _refused("scan", tmp_path / "job.log", *arguments)
     assert "scan --help" in lines[1]
@@ -195,6 +202,8 @@ def test_the_installed_command_reads_standard_input(tmp_path: Path) -> None:
 
 def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
     (tmp_path / "job.log").write_text(GOOD)
-    command = f'"{sys.executable}" -c "from relight.cli import main; main()" scan "{tmp_path}/job.log" -f html | head -c 10'
+    command = (
+        f'"{sys.executable}" -c "from relight.cli import main; main()" scan "{tmp_path}/job.log" -f html | head -c 10'
+    )
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
     assert "Traceback" not in done.stderr

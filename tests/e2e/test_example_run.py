@@ -1,5 +1,7 @@
 """The bundled example: it is what its generator writes, and relight tells its story."""
 
+import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import example_run
@@ -52,9 +54,6 @@ def test_its_report_begins_with_the_answer() -> None:
 
 @pytest.mark.parametrize("year", [2026, 2029])
 def test_its_story_is_the_same_whenever_the_files_were_copied(year: int, tmp_path: Path) -> None:
-    import os
-    from datetime import UTC, datetime
-
     example_run.write(tmp_path)
     for path in tmp_path.rglob("*"):
         copied = datetime(year, 11, 3, tzinfo=UTC).timestamp()

@@ -55,7 +55,9 @@ def gpu_lost() -> Told:
 
 
 @pytest.mark.parametrize("carrier", OF_A_HOST, ids=_named)
-def test_a_failed_rank_is_found_in_one_file_a_host_written_by(carrier: Carrier, out_of_memory: Told, tmp_path: Path) -> None:
+def test_a_failed_rank_is_found_in_one_file_a_host_written_by(
+    carrier: Carrier, out_of_memory: Told, tmp_path: Path
+) -> None:
     for host, lines in _by_host(out_of_memory, Writer.APP).items():
         _put(lines, carrier, tmp_path / host / "train.log")
     answer, truth = scan(tmp_path), out_of_memory.truth

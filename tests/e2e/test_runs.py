@@ -11,7 +11,9 @@ from stories import a_gpu_falls_off_the_bus, a_quiet_run_succeeds, told
 ENDS = {
     "succeeded": (),
     "software.user_code": wording.python_exception(0, "KeyError: 'attention_mask'"),
-    "cuda.out_of_memory": wording.python_exception(0, "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.50 GiB."),
+    "cuda.out_of_memory": wording.python_exception(
+        0, "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.50 GiB."
+    ),
     "storage.disk_full": wording.python_exception(0, "OSError: [Errno 28] No space left on device: '/ckpt/step-9.pt'"),
 }
 CHOSEN = [list(ENDS)[at % 4] for at in range(10)]
@@ -59,7 +61,10 @@ def test_grouped_by_directory_each_directory_is_a_run(tmp_path: Path) -> None:
             with path.open("a") as file:
                 file.write(f"{line.text}\n")
     answer = scan(tmp_path, "--group", "dir")
-    assert {Path(run["name"]).name: run["outcome"] for run in answer.runs} == {"monday": "succeeded", "tuesday": "failed"}
+    assert {Path(run["name"]).name: run["outcome"] for run in answer.runs} == {
+        "monday": "succeeded",
+        "tuesday": "failed",
+    }
 
 
 def test_the_logs_of_all_hosts_of_a_job_are_one_run(tmp_path: Path) -> None:
