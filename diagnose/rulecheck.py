@@ -88,8 +88,11 @@ def _explains_exist(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
 
 
 def _noise_is_unblamed(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
-    if rule.signature.kind is not Kind.FAULT and (rule.signature.explains or rule.signature.decisive):
-        yield f"a signature of kind `{rule.signature.kind}` explains nothing and decides nothing"
+    kind = rule.signature.kind
+    if kind is not Kind.FAULT and rule.signature.explains:
+        yield f"a signature of kind `{kind}` explains nothing"
+    if kind not in (Kind.FAULT, Kind.SUCCESS) and rule.signature.decisive:
+        yield f"a signature of kind `{kind}` decides nothing"
 
 
 def _own_lines_differ(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:

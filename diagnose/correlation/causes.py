@@ -23,12 +23,13 @@ class CauseGraph:
     def explains(self, cause: Signature, consequence: Signature) -> bool:
         """Tell whether one signature's fault can lead to another's, leaving time aside.
 
-        Two signatures of one fault say the same thing twice: the one that comes first explains the other.
+        Two signatures of one fault say the same thing twice: the one that comes first explains the other, but a
+        catch-all does not explain what is specific.
         """
         if cause.fault is None or consequence.fault is None or cause.id == consequence.id:
             return False
         if cause.fault == consequence.fault:
-            return True
+            return consequence.generic or not cause.generic
         known = self.consequences[cause.fault] | _expanded(cause.explains)
         return consequence.fault in known or consequence.id in known or (consequence.generic and not cause.generic)
 

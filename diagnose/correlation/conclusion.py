@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from diagnose.correlation.causes import CauseGraph, cause_graph
@@ -105,7 +105,10 @@ class _Teller:
 
     def _judge(self, story: Story) -> _Judged:
         seen = findings(story, self._resolve)
-        if success := story.success:
+        verdict = story.verdict(self._is_verdict)
+        if verdict and verdict.signal.kind is Kind.FAULT:
+            return self._condemned(story, seen, verdict)
+        if success := verdict or story.success:
             where = f"{success.signal.source}:{success.signal.last.line}"
             reason = f"{self._resolve(success.signal.signature).title} ({where})"
             return _Judged(story, Outcome.SUCCEEDED, reason, tuple(seen), None)
@@ -115,6 +118,18 @@ class _Teller:
         if self._survived(ranking):
             return _Judged(story, Outcome.INCOMPLETE, _stops(story), tuple(seen), ranking)
         return _Judged(story, Outcome.FAILED, ranking.cause.signature.title, tuple(seen), ranking)
+
+    def _is_verdict(self, signal: Signal) -> bool:
+        """Tell whether a run says by this how it ended: what comes before or after does not change it."""
+        final = signal.kind is Kind.SUCCESS or signal.fault == "training.not_converged"
+        return final and self._resolve(signal.signature).decisive
+
+    def _condemned(self, story: Story, seen: Sequence[Finding], verdict: Entry) -> _Judged:
+        """Return the judgement of an attempt that says itself that it failed: the verdict's finding is not healed."""
+        final = [replace(f, healed=False, before_start=False) if verdict in f.entries else f for f in seen]
+        ranking = Ranker(final, self._graph).ranking()
+        assert ranking is not None
+        return _Judged(story, Outcome.FAILED, ranking.cause.signature.title, tuple(final), ranking)
 
     def _survived(self, ranking: Ranking) -> bool:
         """Tell whether every log with the errors goes on long after them, so that they hardly ended the run."""

@@ -3,7 +3,7 @@
 A start, progress and success are read together with the faults: an error that the run survived is not why it ended.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -47,6 +47,12 @@ class Story:
     @cached_property
     def _started(self) -> "_Latest":
         return _Latest.of(self.of(Kind.START))
+
+    def verdict(self, is_verdict: Callable[[Signal], bool]) -> Entry | None:
+        """Return the run's own last verdict, which is final unless a start comes well after it."""
+        said = [entry for entry in self.entries if is_verdict(entry.signal)]
+        last = max(said, key=lambda e: e.last.order, default=None)
+        return None if last is None or self.began_after(last.last) else last
 
     @cached_property
     def success(self) -> Entry | None:
