@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from bench.corpus import Corpus, Text
-from bench.measure import Bench, Cost, Failed, Spread, relight, spread
+from bench.measure import Bench, Cost, FailedError, Spread, relight, spread
 from bench.patterns import for_python, for_ripgrep, patterns_of, write, write_sec_rules
 from diagnose.rules import Catalogue
 
@@ -114,7 +114,7 @@ def _attempt(bench: Bench, entry: Entry, kept: list[Cost], path: Path) -> None:
         return
     try:
         cost = bench.run(entry.contestant.reading(path), fine=entry.contestant.fine)
-    except Failed as failure:
+    except FailedError as failure:
         entry.problem = str(failure)
         return
     kept.append(cost)

@@ -14,7 +14,7 @@ LAUNCH: Final = Path(__file__).with_name("launch.py")
 ROOT: Final = Path(__file__).resolve().parent.parent
 
 
-class Failed(Exception):
+class FailedError(Exception):
     """A command did not do what it should; the message is its last word."""
 
 
@@ -77,7 +77,7 @@ class Bench:
             fine: The exit statuses that are no failure.
 
         Raises:
-            Failed: it ended otherwise.
+            FailedError: it ended otherwise.
         """
         report, output, errors = (self.folder / name for name in ("cost.json", "output", "errors"))
         cores = ",".join(map(str, self.cores if all_cores else self.cores[-1:]))
@@ -87,7 +87,7 @@ class Bench:
             subprocess.run(launched, stdout=out, stderr=err, check=True, cwd=below, env=environment)
         cost = json.loads(report.read_text(encoding="ascii"))
         if cost["status"] not in fine:
-            raise Failed(f"exit status {cost['status']}: {_last_line(errors)}")
+            raise FailedError(f"exit status {cost['status']}: {_last_line(errors)}")
         return Cost(cost["wall_s"], cost["cpu_s"], cost["peak_bytes"], output)
 
 

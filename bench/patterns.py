@@ -62,7 +62,7 @@ def write_sec_rules(path: Path, patterns: Sequence[str]) -> Path:
 
 
 def _neutral(token: str) -> str:
-    if token == "(" or token.startswith("(?P<"):
+    if re.fullmatch(r"\((?:\?P<\w+>)?", token):
         return "(?:"
     if token in ("{", "}"):
         return "\\" + token

@@ -85,8 +85,8 @@ def _top(results: Results) -> list[str]:
             "",
         ]
     lines += [f"- {key}: {value}" for key, value in results.heading.items()]
-    return [*lines, f"- corpus: {corpus.origin}; {_size(corpus.whole.size_bytes)}, {corpus.whole.lines:,} lines; as one "
-            f"file, and as a directory of {corpus.many.files:,} files", ""]  # fmt: skip
+    return [*lines, f"- corpus: {corpus.origin}; {_size(corpus.whole.size_bytes)}, {corpus.whole.lines:,} lines; as "
+            f"one file, and as a directory of {corpus.many.files:,} files", ""]  # fmt: skip
 
 
 def _goals(results: Results) -> list[str]:
@@ -146,8 +146,8 @@ def _start(results: Results) -> list[str]:
         return []
     return [
         "## Start-up", "",
-        f"`relight scan` of {start.size_bytes} bytes: {_seconds(start.warm_s)} s, the median of {start.runs} runs; once "
-        f"{start.cold_s:.2f} s without relight's cache, when the catalogue is read and compiled anew.", "",
+        f"`relight scan` of {start.size_bytes} bytes: {_seconds(start.warm_s)} s, the median of {start.runs} runs; "
+        f"once {start.cold_s:.2f} s without relight's cache, when the catalogue is read and compiled anew.", "",
     ]  # fmt: skip
 
 

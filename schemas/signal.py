@@ -21,6 +21,7 @@ class Mark(Model):
     """A place in a source: one line, and when it was written.
 
     `offset_bytes` and `line` (from 1) place it in its source; `time_s` is Unix time, `clock_s` a monotonic clock.
+    Where the line has no time of its own (`timed` is false), they are those of the line before that has one.
     `unit` holds the first and last line of the multi-line message that the line belongs to.
     """
 
@@ -30,6 +31,7 @@ class Mark(Model):
     time_s: float | None = None
     clock_s: float | None = None
     unit: tuple[int, int] | None = None
+    timed: bool = False
 
 
 class Signal(Model):

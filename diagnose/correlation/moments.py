@@ -22,13 +22,17 @@ GRACE_LINES: Final = 30
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A place in a stream and its time (Unix, seconds); without a time of its own, that of the line before."""
+    """A place in a stream and its time (Unix, seconds).
+
+    Where it is not `exact`, the time is that of a line before: it was not earlier, but may have been much later.
+    """
 
     stream: str
     part: int
     offset: int
     line: int
     time_s: float | None
+    exact: bool = True
 
     @property
     def order(self) -> tuple[float, str, int, int]:
@@ -39,7 +43,7 @@ class Moment:
         """Tell whether this is later than the other for certain, by more than `slack_s` between streams."""
         if self.stream == other.stream:
             return (self.part, self.offset) > (other.part, other.offset)
-        if self.time_s is None or other.time_s is None:
+        if self.time_s is None or other.time_s is None or not other.exact:
             return False
         return self.time_s > other.time_s + slack_s
 
@@ -47,7 +51,7 @@ class Moment:
         """Tell whether this is later than the other by more than an echo."""
         seconds = None if self.time_s is None or other.time_s is None else self.time_s - other.time_s
         if self.stream != other.stream:
-            return seconds is not None and seconds >= GRACE_S
+            return seconds is not None and seconds >= GRACE_S and other.exact
         if not self.after(other):
             return False
         lines = self.line - other.line if self.part == other.part else GRACE_LINES
@@ -85,4 +89,4 @@ def _latest(one: float | None, other: float | None) -> float | None:
 
 
 def _moment(signal: Signal, mark: Mark, time_s: float | None) -> Moment:
-    return Moment(signal.stream, signal.part, mark.offset_bytes, mark.line, time_s)
+    return Moment(signal.stream, signal.part, mark.offset_bytes, mark.line, time_s, exact=mark.timed)

@@ -19,7 +19,8 @@ TEXT_BYTES: Final = 4096
 class Hit:
     """A signature accepted a segment. `line` and `offset` are the source's; `text` is the segment's beginning.
 
-    `unit` is the first and last line of the multi-line message around it, such as a traceback.
+    `unit` is the first and last line of the multi-line message around it, such as a traceback. `timed` tells whether
+    the time of its origin is the line's own, or that of a line before.
     """
 
     signature: Signature
@@ -29,6 +30,7 @@ class Hit:
     origin: Origin
     captures: tuple[tuple[str, str], ...] = ()
     unit: tuple[int, int] | None = None
+    timed: bool = False
 
     def moved_by(self, lines: int) -> "Hit":
         """Return the hit with line numbers that are higher by `lines`."""
@@ -57,7 +59,9 @@ class Sighting:
         )
         origin = timed(decoded.origin, self.behind + self.segment, len(self.behind), decoder)
         text = self.segment[:TEXT_BYTES]
-        return Hit(self.signature, self.offset, self.line, text, origin, tuple(sorted(captures.items())))
+        own_time = decoded.origin.time_s is not None
+        told = tuple(sorted(captures.items()))
+        return Hit(self.signature, self.offset, self.line, text, origin, told, timed=own_time)
 
 
 class Lines:
@@ -106,6 +110,7 @@ class Lines:
             origin=self._timed(decoded.origin, segment.start),
             captures=tuple(sorted(captures.items())),
             unit=(line - unit[0], line + unit[1]) if unit else None,
+            timed=decoded.origin.time_s is not None,
         )
 
     def sighting(self, segment: Segment, signature: Signature) -> Sighting:

@@ -206,6 +206,7 @@ def _mark(hit: Hit, clean: Clean) -> Mark:
         time_s=hit.origin.time_s,
         clock_s=hit.origin.clock_s,
         unit=hit.unit,
+        timed=hit.timed,
     )
 
 

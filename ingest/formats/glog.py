@@ -29,10 +29,13 @@ def bracketed(segment: bytes, hints: Hints) -> Peeled | None:
 
 
 def _header(segment: bytes, at: int, hints: Hints) -> Peeled | None:
-    """Take off a header that begins with its letter at a place of the segment; newer glog puts the year first."""
-    if not segment[at + 1 : at + 5].isdigit():
+    """Take off a header that begins with its letter at a place of the segment.
+
+    Newer glog puts the year first, and c10 writes the month without a leading zero: `E20240516`, `E0516`, `E516`.
+    """
+    digits = segment[at + 1 : at + 10].find(b" ")
+    if digits not in (3, 4, 8):
         return None
-    digits = 8 if segment[at + 9 : at + 10] == b" " else 4
     day, start = segment[at + 1 : at + 1 + digits], at + 2 + digits
     if segment[start - 1 : start] != b" " or segment[start + 2 : start + 3] != b":" or not day.isdigit():
         return None
@@ -44,7 +47,7 @@ def _header(segment: bytes, at: int, hints: Hints) -> Peeled | None:
     if close < 0 or not _is_place(segment[end:close].split()):
         return None
     month, month_day, time_s = int(day[-4:-2]), int(day[-2:]), clock + part
-    if digits == 4:
+    if digits < 8:
         time = without_year(month, month_day, time_s, hints.modified_s)
     else:
         midnight = midnight_s(int(day[:4]), month, month_day)

@@ -6,7 +6,9 @@ import pytest
 import wording
 from cluster import BEGIN_S, Cluster, write
 from command import scan
-from stories import a_gpu_falls_off_the_bus, a_quiet_run_succeeds, told
+from long_stories import a_quiet_run_succeeds
+from machine_stories import a_gpu_falls_off_the_bus
+from stories import told
 
 ENDS = {
     "succeeded": (),

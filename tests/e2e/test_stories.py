@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from cluster import Cluster, write
 from command import Answer, scan
-from stories import FAILED, UNHARMED, Told, a_gpu_falls_off_the_bus, told
+from machine_stories import a_gpu_falls_off_the_bus
+from stories import FAILED, UNHARMED, Told, told
 
 from relight.reports import render
 from schemas.incident import ScanReport
 
-HOSTS = 3
-SEEDS = (1, 2)
+CLUSTERS = (Cluster(seed=1, hosts=3), Cluster(seed=2, hosts=2))
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +68,10 @@ def test_a_job_on_64_hosts_is_one_run_with_one_attempt(of_large: Answer) -> None
     assert run["ranks"] == 512
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("cluster", CLUSTERS, ids=lambda cluster: f"{cluster.hosts} hosts")
 @pytest.mark.parametrize("name", FAILED)
-def test_a_story_is_understood_when(name: str, seed: int, tmp_path: Path) -> None:
-    story = told(FAILED[name], Cluster(seed, HOSTS))
+def test_a_story_is_understood_when(name: str, cluster: Cluster, tmp_path: Path) -> None:
+    story = told(FAILED[name], cluster)
     answer, truth = scan(write(story.lines, tmp_path / "job")), story.truth
     assert answer.outcomes == [truth.outcome]
     (failure,) = answer.failures
@@ -91,7 +91,7 @@ def test_a_story_is_understood_when(name: str, seed: int, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", UNHARMED)
 def test_nothing_failed_when(name: str, tmp_path: Path) -> None:
-    story = told(UNHARMED[name], Cluster(1, HOSTS))
+    story = told(UNHARMED[name], CLUSTERS[0])
     answer, truth = scan(write(story.lines, tmp_path / "job")), story.truth
     assert answer.outcomes == [truth.outcome]
     assert answer.failures == []

@@ -55,8 +55,8 @@ LINES: list[tuple[str, str | None, dict[str, object], str]] = [
     ("W0501 04:11:25.123000 1399 torch/distributed/run.py:757] ", "", MILLI | {"level": "warning"}, ""),
     (
         "[rank3]:[E501 04:11:25.123456789 ProcessGroupNCCL.cpp:607] boom",
-        "[E501 04:11:25.123456789 ProcessGroupNCCL.cpp:607] boom",
-        {"rank": 3},
+        "boom",
+        {"rank": 3, "time_s": AT_S + 0.123456789, "level": "error"},
         "rank3",
     ),
     (

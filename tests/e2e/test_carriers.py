@@ -8,7 +8,9 @@ import pytest
 from carriers import Carrier
 from cluster import Cluster, Line, Writer
 from command import scan
-from stories import Told, a_gpu_falls_off_the_bus, one_rank_runs_out_of_gpu_memory, told
+from machine_stories import a_gpu_falls_off_the_bus
+from program_stories import one_rank_runs_out_of_gpu_memory
+from stories import Told, told
 
 OF_A_HOST = (
     carriers.plain,
