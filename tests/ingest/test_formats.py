@@ -56,7 +56,7 @@ LINES: list[tuple[str, str | None, dict[str, object], str]] = [
     (
         "[rank3]:[E501 04:11:25.123456789 ProcessGroupNCCL.cpp:607] boom",
         "boom",
-        {"rank": 3, "time_s": AT_S + 0.123456789, "level": "error"},
+        {"rank": 3, "time_s": AT_S + 0.123457, "level": "error"},
         "rank3",
     ),
     (

@@ -1,0 +1,33 @@
+# relight: `make demo` shows what it does, `make test` checks everything. Both make the virtual environment they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check bench clean
+
+demo: $(VENV)/ready
+	@echo "Scanning a synthetic run of four hosts (docs/example-run):"
+	@echo
+	@$(BIN)/relight scan docs/example-run/logs
+
+test: $(VENV)/ready check
+	$(BIN)/python -m pytest -q
+
+check: $(VENV)/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/relight rules check
+	$(BIN)/relight rules test
+
+bench: $(VENV)/ready
+	$(BIN)/python -m bench
+
+$(VENV)/ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
