@@ -41,6 +41,7 @@ class Bytes(click.ParamType[int]):
 @click.option("--rg-sample", type=Bytes(), help="Let rg read only so much; it is labelled then.")
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True)
 @click.option("--starts", type=click.IntRange(min=1), default=15, show_default=True, help="Runs of the start-up.")
+@click.option("--limit", type=click.IntRange(min=1), help="Seconds for one run; 10, and 2 more for each MB of --size.")
 @click.option("--signatures", "sizes", multiple=True, type=click.IntRange(min=1), help="Sizes of the catalogue.")
 @click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), help="Measure only this part.")
 @click.option("--seed", type=int, default=1, show_default=True)
@@ -58,6 +59,7 @@ def main(
     rg_sample: int | None,
     rounds: int,
     starts: int,
+    limit: int | None,
     sizes: tuple[int, ...],
     parts: tuple[str, ...],
     seed: int,
@@ -72,7 +74,9 @@ def main(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="relight-bench-") as name:
         folder = Path(name)
-        bench = Bench(folder, rounds, lambda words: click.echo(f"bench: {words}", err=True))
+        bench = Bench(
+            folder, rounds, limit or 10 + 2 * size // 10**6, lambda words: click.echo(f"bench: {words}", err=True)
+        )
         bench.say("making the corpus")
         corpus = corpus_of(cases, folder, size, sample or max(1, min(10**6, size // 100)), seed)
         if corpus.synthetic:
@@ -137,7 +141,7 @@ def _arguments() -> list[str]:
     for argument in sys.argv[1:]:
         if skip or argument in ("-o", "--output"):
             skip = not skip
-        else:
+        elif not argument.startswith("--output="):
             kept.append(argument)
     return kept
 

@@ -129,19 +129,20 @@ def _relights(corpus: Corpus) -> Iterator[Contestant]:
 
 
 def _engines(corpus: Corpus, patterns: Path) -> Iterator[Contestant]:
-    def engine(name: str, key: str, of: str, shown: str, *, whole: bool = False) -> Contestant:
+    def engine(name: str, key: str, of: str, text: Text, shown: str) -> Contestant:
         return Contestant(
-            name, of, corpus.whole if whole else corpus.sample,
-            (sys.executable, "-m", "bench.engines", key, str(patterns)), shown,
-            sampled=not whole, counts=True, missing="" if of else "not installed",
+            name, of, text, (sys.executable, "-m", "bench.engines", key, str(patterns)), shown,
+            sampled=text is not corpus.whole, counts=True, missing="" if of else "not installed",
         )  # fmt: skip
 
     python, drain = ".".join(map(str, sys.version_info[:3])), _version("drain3")
     automaton = "all patterns in one automaton, 1 MiB at a time, nominations counted"
-    yield engine("Hyperscan alone, no diagnosis", "hyperscan", _version("hyperscan"), automaton, whole=True)
-    yield engine("Python `re`, one alternation", "python-alternation", python, "line by line, first match")
-    yield engine("Python `re`, pattern by pattern", "python-each", python, "line by line, first match")
-    yield engine("Drain3, templates only", "drain3", drain, "line by line, default settings")
+    yield engine("Hyperscan alone, no diagnosis", "hyperscan", _version("hyperscan"), corpus.whole, automaton)
+    yield engine(
+        "Python `re`, one alternation", "python-alternation", python, corpus.sample, "line by line, first match"
+    )
+    yield engine("Python `re`, pattern by pattern", "python-each", python, corpus.sample, "line by line, first match")
+    yield engine("Drain3, templates only", "drain3", drain, corpus.larger, "line by line, default settings")
 
 
 def _ripgrep(text: Text, patterns: Path, sampled: bool) -> Contestant:

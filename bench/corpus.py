@@ -27,11 +27,12 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """The same lines as one file and as many, and a small sample of them. `origin` says where they come from."""
+    """The same lines as one file and as many, and samples of them, the larger of ten times the size. `origin` says where they come from."""
 
     whole: Text
     many: Text
     sample: Text
+    larger: Text
     origin: str
     synthetic: bool
 
@@ -50,7 +51,9 @@ def corpus_of(cases: Path, folder: Path, size_bytes: int, sample_bytes: int, see
         path.write_bytes(piece)
     whole = _written(folder / "whole.log", pieces)
     total = Text(many, whole.size_bytes, whole.lines, len(pieces))
-    return Corpus(whole, total, _sample(whole, folder / "sample.log", sample_bytes, dice), origin, not logs)
+    sample = _sample(whole, folder / "sample.log", sample_bytes, dice)
+    larger = _sample(whole, folder / "larger.log", 10 * sample_bytes, dice)
+    return Corpus(whole, total, sample, larger, origin, not logs)
 
 
 def beginning(text: Text, path: Path, size_bytes: int) -> Text:

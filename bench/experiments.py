@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.catalogues import invented, thinned
 from bench.corpus import Corpus, Text, beginning, one_line, storm
-from bench.measure import Bench, Cost, Spread, relight, spread
+from bench.measure import Bench, Cost, FailedError, Spread, relight, spread
 from diagnose.rules import Catalogue
 
 
@@ -22,11 +22,12 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The peak memory of a scan of some text."""
+    """The peak memory of a scan of some text; `problem` says why it did not come to its end."""
 
     name: str
     text: Text
     cost: Cost
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,10 @@ def _command(catalogue: Catalogue, size: int, path: Path, folder: Path, seed: in
 
 def _load(bench: Bench, name: str, text: Text) -> Load:
     bench.say(f"memory: {name}, {text.size_bytes / 1e6:.0f} MB")
-    return Load(name, text, bench.run(relight("scan", "--format", "json", "--jobs", "1", text.path)))
+    try:
+        return Load(name, text, bench.run(relight("scan", "--format", "json", "--jobs", "1", text.path)))
+    except FailedError as failure:
+        return Load(name, text, failure.cost, str(failure))
 
 
 def _digest(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Runs one command on given cores and reports what it cost: `launch.py REPORT CORES COMMAND...`.
+"""Runs one command on given cores and reports what it cost: `launch.py REPORT CORES LIMIT_S COMMAND...`.
 
 A process of its own, with nothing imported but the standard library: a child's peak memory begins at that of the
 process it was forked from, and this one is small.
@@ -6,13 +6,14 @@ process it was forked from, and this one is small.
 
 import json
 import os
+import signal
 import sys
 import time
 
 
 def main() -> None:
     """Run the command and write the report, as JSON. Standard output and error are the command's."""
-    report, cores, *command = sys.argv[1:]
+    report, cores, limit_s, *command = sys.argv[1:]
     os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
     began = time.perf_counter()
     child = os.fork()
@@ -22,6 +23,8 @@ def main() -> None:
         except OSError as error:
             print(error, file=sys.stderr, flush=True)
             os._exit(127)
+    signal.signal(signal.SIGALRM, lambda *_: os.kill(child, signal.SIGKILL))
+    signal.alarm(int(limit_s))
     _, status, used = os.wait4(child, 0)
     cost = {
         "wall_s": time.perf_counter() - began,

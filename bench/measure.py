@@ -15,7 +15,12 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 
 
 class FailedError(Exception):
-    """A command did not do what it should; the message is its last word."""
+    """A command did not do what it should; the message is its last word, `cost` what it cost until then."""
+
+    def __init__(self, what: str, cost: "Cost") -> None:
+        """Keep the reason and the cost."""
+        super().__init__(what)
+        self.cost = cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +51,12 @@ def spread(values: Sequence[float]) -> Spread:
 class Bench:
     """Where runs write, which cores there are, and which of them a pinned run has for itself.
 
-    relight keeps its compiled catalogue below `folder`, so that nothing outside of it is read or changed.
+    A run that takes longer than `limit_s` is ended. relight keeps its compiled catalogue below `folder`, so that nothing outside of it is read or changed.
     """
 
     folder: Path
     rounds: int
+    limit_s: int
     say: Callable[[str], None]
 
     @property
@@ -82,13 +88,16 @@ class Bench:
         report, output, errors = (self.folder / name for name in ("cost.json", "output", "errors"))
         cores = ",".join(map(str, self.cores if all_cores else self.cores[-1:]))
         environment = {**os.environ, "XDG_CACHE_HOME": str(self.folder / cache), "PYTHONPATH": str(below)}
-        launched = [sys.executable, "-I", "-S", str(LAUNCH), str(report), cores, *command]
+        launched = [sys.executable, "-I", "-S", str(LAUNCH), str(report), cores, str(self.limit_s), *command]
         with output.open("wb") as out, errors.open("wb") as err:
             subprocess.run(launched, stdout=out, stderr=err, check=True, cwd=below, env=environment)
         cost = json.loads(report.read_text(encoding="ascii"))
+        made = Cost(cost["wall_s"], cost["cpu_s"], cost["peak_bytes"], output)
+        if cost["status"] == -9:
+            raise FailedError(f"ended after {made.wall_s:.0f} s", made)
         if cost["status"] not in fine:
-            raise FailedError(f"exit status {cost['status']}: {_last_line(errors)}")
-        return Cost(cost["wall_s"], cost["cpu_s"], cost["peak_bytes"], output)
+            raise FailedError(f"exit status {cost['status']}: {_last_line(errors)}", made)
+        return made
 
 
 def relight(*arguments: str | int | Path) -> list[str]:

@@ -11,6 +11,7 @@ from bench.measure import Spread
 
 PEAK_BYTES: Final = 300_000_000
 START_S: Final = 0.5
+_TOO_SHORT_S: Final = 0.05
 FLAT: Final = 0.9
 """Flat: with the most signatures at least this share of the throughput with the fewest."""
 
@@ -63,6 +64,9 @@ def contest_rows(results: Results) -> Iterator[tuple[str, ...]]:
         name = f"{who.name} {who.version}".strip() + (" (sample)" if who.sampled else "")
         if not entry.runs:
             yield name, f"not measured: {entry.problem}", *[""] * 5
+            continue
+        if who.sampled and entry.reading_s < _TOO_SHORT_S:
+            yield name, "sample too small to tell", *[""] * 5
             continue
         seconds = results.corpus.whole.size_bytes / entry.bytes_per_s
         yield (
@@ -135,8 +139,11 @@ def _flatness(results: Results) -> list[str]:
 def _memory(results: Results) -> list[str]:
     if not results.memory:
         return []
-    rows = ((load.name, _size(load.text.size_bytes), f"{load.cost.peak_bytes / 1e6:.0f} MB", f"{load.cost.wall_s:.1f}")
-            for load in results.memory)  # fmt: skip
+    rows = (
+        (load.name, _size(load.text.size_bytes), f"{load.cost.peak_bytes / 1e6:.0f} MB",
+         load.problem or f"{load.cost.wall_s:.1f}")
+        for load in results.memory
+    )  # fmt: skip
     return ["## Memory", "", "The peak resident set of one `relight scan --jobs 1`.", "",
             *table(("what", "size", "peak", "seconds"), rows)]  # fmt: skip
 
@@ -184,7 +191,10 @@ def _small(results: Results) -> Goal:
     if not results.memory:
         return Goal(what, "", None)
     most = max(results.memory, key=lambda load: load.cost.peak_bytes)
-    return Goal(what, f"{most.cost.peak_bytes / 1e6:.0f} MB ({most.name})", most.cost.peak_bytes < PEAK_BYTES)
+    broken = [load.name for load in results.memory if load.problem]
+    measured = f"{most.cost.peak_bytes / 1e6:.0f} MB ({most.name})"
+    measured += f"; not finished: {', '.join(broken)}" if broken else ""
+    return Goal(what, measured, most.cost.peak_bytes < PEAK_BYTES and not broken)
 
 
 def _quick(results: Results) -> Goal:

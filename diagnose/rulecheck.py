@@ -7,20 +7,20 @@ import hyperscan
 
 from diagnose.matching.database import STORY
 from diagnose.matching.dialect import PatternError, confirming, nominating
-from diagnose.rules import Rule
+from diagnose.rules import Rule, RuleError
 from schemas.faults import faults_matching
 from schemas.record import Decoder
 from schemas.vocabulary import Kind
 
 
-def check(rules: Iterable[Rule], known: Mapping[str, Rule]) -> list[str]:
-    """Return every complaint about the rules, one line each; `known` holds all rules that they may refer to."""
-    return [str(rule.error(what)) for rule in rules for lint in _LINTS for what in lint(rule, known)]
+def check(rules: Iterable[Rule], known: Mapping[str, Rule]) -> list[RuleError]:
+    """Return every complaint about the rules; `known` holds all rules that they may refer to."""
+    return [rule.error(what) for rule in rules for lint in _LINTS for what in lint(rule, known)]
 
 
-def test(rules: Iterable[Rule], decoder: Decoder) -> list[str]:
+def test(rules: Iterable[Rule], decoder: Decoder) -> list[RuleError]:
     """Return the lines of `match` that do not match, and those of `not_match` that do, one complaint each."""
-    return [str(rule.error(what)) for rule in rules for what in _own_lines(rule, decoder)]
+    return [rule.error(what) for rule in rules for what in _own_lines(rule, decoder)]
 
 
 def accepts(rule: Rule, message: bytes) -> bool:

@@ -9,6 +9,7 @@ import hyperscan
 import orjson
 
 from diagnose.matching.database import Plan, compiled, dumped, loaded
+from diagnose.rulecheck import check
 from diagnose.rules import Catalogue, Rule, catalogue_of, files_under, read_rules, shipped_files
 from diagnose.tables import for_code
 from relight import __version__, cache
@@ -44,9 +45,18 @@ def catalogue(own: Sequence[Path] = ()) -> Catalogue:
     key = _key(rule_files(own))
     if (kept := cache.read("catalogue", key)) is not None:
         return Catalogue(tuple(Signature.model_validate(s) for s in orjson.loads(kept)))
-    made = catalogue_of(rules(own))
+    made = catalogue_of(_sound(rules(own), own))
     cache.write("catalogue", key, orjson.dumps([s.model_dump(mode="json", by_alias=True) for s in made.signatures]))
     return made
+
+
+def _sound(every: list[Rule], own: Sequence[Path]) -> list[Rule]:
+    """Return the rules if the user's own are sound; those shipped are checked before they are shipped."""
+    files = {str(file) for folder in own for file in files_under(folder)}
+    mine = [rule for rule in every if rule.file in files]
+    if complaints := check(mine, {rule.signature.id: rule for rule in every}):
+        raise complaints[0]
+    return every
 
 
 def automaton(order: Plan) -> hyperscan.Database:

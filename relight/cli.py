@@ -200,11 +200,11 @@ def rules_test(files: tuple[Path, ...], own_rules: tuple[Path, ...]) -> None:
     _complain("test", lambda: tested((*own_rules, *files)))
 
 
-def _complain(what: str, found: Callable[[], tuple[int, Sequence[str]]]) -> None:
+def _complain(what: str, found: Callable[[], tuple[int, Sequence[RuleError]]]) -> None:
     with _mistakes():
         count, complaints = found()
     if complaints:
-        raise _OneLine("\n".join(complaints))
+        raise _OneLine("\n".join(map(str, complaints)))
     click.echo(f"{count} rules pass the {what}.")
 
 

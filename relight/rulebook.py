@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from diagnose import rulecheck
-from diagnose.rules import files_under, read_rules
+from diagnose.rules import RuleError, files_under, read_rules
 from ingest.decode import decoder_for
 from relight.catalogue import catalogue, resolver, rules
 from schemas.faults import fault_classes
@@ -49,7 +49,7 @@ def shown_rule(own: Sequence[Path], name: str) -> str:
     return yaml.safe_dump(fields, sort_keys=False, width=110, allow_unicode=True).rstrip()
 
 
-def checked(files: Sequence[Path]) -> tuple[int, list[str]]:
+def checked(files: Sequence[Path]) -> tuple[int, list[RuleError]]:
     """Return how many rules were checked, and what is wrong with them: of these files, or of the shipped ones.
 
     Raises:
@@ -60,7 +60,7 @@ def checked(files: Sequence[Path]) -> tuple[int, list[str]]:
     return len(chosen), rulecheck.check(chosen, known)
 
 
-def tested(files: Sequence[Path]) -> tuple[int, list[str]]:
+def tested(files: Sequence[Path]) -> tuple[int, list[RuleError]]:
     """Return how many rules were tested, and which of their own lines they treat wrongly.
 
     Raises:

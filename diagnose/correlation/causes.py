@@ -17,6 +17,7 @@ class CauseGraph:
     """For every fault class, what it can cause: fault classes and signature ids."""
 
     consequences: Mapping[str, frozenset[str]]
+    anything: frozenset[str]
     symptoms: frozenset[str]
     confirms_late: frozenset[str]
 
@@ -32,6 +33,10 @@ class CauseGraph:
             return consequence.generic or not cause.generic
         known = self.consequences[cause.fault] | _expanded(cause.explains)
         return consequence.fault in known or consequence.id in known or (consequence.generic and not cause.generic)
+
+    def leads_to(self, warning: Signature, fault: Signature) -> bool:
+        """Tell whether a warning can have led to a fault by more than what every fault can lead to."""
+        return self.explains(warning, fault) and fault.fault not in self.anything
 
 
 @cache
@@ -50,6 +55,7 @@ def cause_graph() -> CauseGraph:
         consequences={
             cause: (anything | _expanded(tuple(follows))) - {cause} for cause, follows in data["causes"].items()
         },
+        anything=anything,
         symptoms=_expanded(tuple(data["symptoms"])),
         confirms_late=_expanded(tuple(data["confirms_late"])),
     )

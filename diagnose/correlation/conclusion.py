@@ -284,4 +284,6 @@ def _cast(job: Job) -> Cast:
     heard: list[SourceRead | Signal] = [*job.sources, *job.signals]
     ranks = {s.rank for s in heard if s.rank is not None}
     host_of = {s.rank: s.host for s in heard if s.rank is not None and s.host}
+    if ranks and 2 * len(ranks) > max(ranks) + 1:
+        ranks |= set(range(max(ranks)))  # a rank of which nothing was heard is there all the same
     return Cast(host_of=host_of, ranks=tuple(sorted(ranks)))

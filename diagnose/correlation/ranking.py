@@ -1,6 +1,6 @@
 """Ranking: which finding explains which, and which of those that nothing explains is why the attempt ended."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -8,6 +8,7 @@ from typing import Final
 from diagnose.correlation.causes import CauseGraph
 from diagnose.correlation.evidence import Finding
 from diagnose.correlation.moments import SKEW_S, Moment
+from schemas.vocabulary import Culprit
 
 LATENESS_S: Final = 60.0
 """A record that confirms an earlier sign may be this much later than it."""
@@ -17,7 +18,10 @@ FORGOTTEN_S: Final = 1800.0
 """An error this long before the end, with nothing in between, is hardly why a run ended."""
 
 WARNED_S: Final = 900.0
-"""A warning explains what follows within this time."""
+"""A warning explains what follows on its host within this time."""
+
+STALLED_S: Final = 120.0
+"""A warning explains that ranks anywhere began to wait within this time."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +79,23 @@ class Ranker:
         return id(other) in reached
 
     def _roots(self, faults: Sequence[Finding]) -> list[Finding]:
-        """Return the faults that no other fault explains; all of them where they explain each other in a circle."""
-        roots = [f for f in faults if not any(self.explains(other, f) for other in faults if other is not f)]
-        roots = roots or list(faults)
+        """Return the faults that no other fault explains, or only those do that they explain themselves."""
+        causes = {id(f): [other for other in faults if other is not f and self.explains(other, f)] for f in faults}
+        roots = [f for f in faults if all(id(f) in self._reached(cause, causes) for cause in causes[id(f)])]
         if all(self._is_symptom(f) for f in roots):
             survived = [f for f in self.findings if f.serious and f.healed and f.before_start]
             roots += [f for f in survived if any(self.explains(f, root) for root in roots)]
         return roots
+
+    def _reached(self, finding: Finding, causes: Mapping[int, Sequence[Finding]]) -> set[int]:
+        """Return what explains a finding, itself or through others."""
+        reached, edge = {id(finding)}, [finding]
+        while edge:
+            for cause in causes[id(edge.pop())]:
+                if id(cause) not in reached:
+                    reached.add(id(cause))
+                    edge.append(cause)
+        return reached
 
     def _deeper(self, root: Finding) -> Finding:
         """Return the warning that led to the root, if there is one, else the root itself."""
@@ -100,11 +114,18 @@ class Ranker:
         ]
 
     def _warned(self, warning: Finding, fault: Finding) -> bool:
+        """Tell whether a warning is near enough to a fault to have led to it: on its host and in time."""
         if warning.signature.severity.rank == 0:
             return False
-        broke = broke_s(fault)
-        time_s = warning.last.time_s
-        return broke is None or time_s is None or abs(broke - time_s) <= WARNED_S
+        waited = self._is_symptom(fault)
+        if not waited and not self.graph.leads_to(warning.signature, fault.signature):
+            return False
+        if not waited and warning.hosts and fault.hosts and not set(warning.hosts) & set(fault.hosts):
+            return False
+        broke, time_s = broke_s(fault), warning.last.time_s
+        if broke is None or time_s is None:
+            return not waited
+        return abs(broke - time_s) <= (STALLED_S if waited else WARNED_S)
 
     def _soon(self, sign: Finding, record: Finding) -> bool:
         early, late = sign.first.first, record.first.first
@@ -123,6 +144,7 @@ class Ranker:
             finding.signature.generic,
             self._forgotten(finding),
             self._away_from_the_break(finding),
+            _vague(finding),
             finding.first.first.order,
             finding.signature.id,
         )
@@ -141,6 +163,14 @@ class Ranker:
         if not breaks or finding.first.first.time_s is None or finding.fault == "comm.collective_timeout":
             return 0
         return int(abs(min(breaks) - finding.first.first.time_s) // 120)
+
+
+def _vague(finding: Finding) -> bool:
+    """Tell whether a finding blames a device that it does not name."""
+    if finding.signature.blamed not in (Culprit.GPU, Culprit.NIC):
+        return False
+    named = {"gpu", "pci", "gpu_uuid", "nic"} & set(finding.captures)
+    return not named and finding.first.signal.gpu is None
 
 
 def timeout_s(finding: Finding) -> float:

@@ -74,6 +74,8 @@ class Lines:
         self._known = [(chunk.start, chunk.line), (chunk.end, chunk.line + chunk.lines)]
         self._clock: tuple[int, Origin] | None = None
         self._searched_to = 0
+        self._decoded: dict[int, Decoded] = {}
+        self._units: dict[str, tuple[Segment, Segment]] = {}
 
     def segment(self, end: int) -> Segment:
         """Return the segment that holds the byte before `end`, an offset in the chunk's own bytes."""
@@ -85,7 +87,11 @@ class Lines:
 
     def decoded(self, segment: Segment) -> Decoded:
         """Return what the segment says about itself, and its message."""
-        return self.decoder(self.chunk.data[segment.start : min(segment.end, segment.start + SEGMENT_BYTES)])
+        known = self._decoded.get(segment.start)
+        if known is None:
+            end = min(segment.end, segment.start + SEGMENT_BYTES)
+            known = self._decoded[segment.start] = self.decoder(self.chunk.data[segment.start : end])
+        return known
 
     def line(self, segment: Segment) -> int:
         """Return the segment's line number, counted from the nearest place whose number is known."""
@@ -101,7 +107,7 @@ class Lines:
     def hit(self, segment: Segment, decoded: Decoded, signature: Signature, captures: dict[str, str]) -> Hit:
         """Return a fault's hit: read in full at once, with the multi-line message that it is part of."""
         line, data = self.line(segment), self.chunk.data
-        unit = unit_around(data, segment, decoded.label, self.decoder)
+        unit = self._unit(segment, decoded.label)
         return Hit(
             signature=signature,
             offset=self._offset(segment),
@@ -123,6 +129,17 @@ class Lines:
             segment=data[segment.start : min(segment.end, segment.start + SEGMENT_BYTES)],
             behind=data[max(0, segment.start - LOOK_BACK_BYTES) : segment.start],
         )
+
+    def _unit(self, segment: Segment, label: str) -> tuple[int, int] | None:
+        """Return how many lines of the segment's unit stand before and after it, `None` if it stands alone."""
+        known = self._units.get(label)
+        if known is None or not known[0].start <= segment.start <= known[1].start:
+            found = unit_around(self.chunk.data, segment, label, self.decoded)
+            if found is None:
+                return None
+            known = self._units[label] = found
+        data = self.chunk.data
+        return data.count(b"\n", known[0].start, segment.start), data.count(b"\n", segment.end, known[1].end)
 
     def _timed(self, origin: Origin, start: int) -> Origin:
         """Do the same as `timed`, for segments in rising order, searching nothing twice."""

@@ -12,7 +12,7 @@ from pydantic import Field
 from diagnose.matching.dialect import confirming
 from diagnose.matching.segments import Segment, segment_after, segment_before
 from schemas.model import Model
-from schemas.record import SEGMENT_BYTES, WINDOW_BYTES, Decoder
+from schemas.record import WINDOW_BYTES, Decoded
 
 _NEAR_BYTES: Final = WINDOW_BYTES // 2
 
@@ -35,22 +35,25 @@ def units() -> tuple[Unit, ...]:
     return tuple(Unit.model_validate(fields) for fields in yaml.safe_load(text)["units"])
 
 
-def unit_around(data: bytes, segment: Segment, label: str, decoder: Decoder) -> tuple[int, int] | None:
-    r"""Return how many lines before and after `segment` belong to its unit; `None` if it stands alone.
+Decode = Callable[[Segment], Decoded]
+"""Returns what a segment of the data says."""
 
-    Lines count `\n`. Only lines with the same label (the same writer) are looked at.
+
+def unit_around(data: bytes, segment: Segment, label: str, decode: Decode) -> tuple[Segment, Segment] | None:
+    """Return the first and the last segment of the unit that a segment belongs to; `None` if it stands alone.
+
+    Only lines with the same label (the same writer) are looked at.
     """
     near = data[max(0, segment.start - _NEAR_BYTES) : segment.end + _NEAR_BYTES]
     for unit in units():
-        if unit.hint.encode() in near and (found := _extent(unit, data, segment, label, decoder)):
-            begin, end = found
-            return data.count(b"\n", begin.start, segment.start), data.count(b"\n", segment.end, end.end)
+        if unit.hint.encode() in near and (found := _extent(unit, data, segment, label, decode)):
+            return found
     return None
 
 
-def _extent(unit: Unit, data: bytes, segment: Segment, label: str, decoder: Decoder) -> tuple[Segment, Segment] | None:
+def _extent(unit: Unit, data: bytes, segment: Segment, label: str, decode: Decode) -> tuple[Segment, Segment] | None:
     def message(at: Segment) -> bytes | None:
-        decoded = decoder(data[at.start : min(at.end, at.start + SEGMENT_BYTES)])
+        decoded = decode(at)
         return decoded.message if decoded.label == label else None
 
     own = message(segment) or b""
