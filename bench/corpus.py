@@ -27,7 +27,10 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """The same lines as one file and as many, and samples of them, the larger of ten times the size. `origin` says where they come from."""
+    """The same lines as one file and as many, and samples of them, the larger of ten times the size.
+
+    `origin` says where the lines come from.
+    """
 
     whole: Text
     many: Text

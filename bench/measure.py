@@ -51,7 +51,8 @@ def spread(values: Sequence[float]) -> Spread:
 class Bench:
     """Where runs write, which cores there are, and which of them a pinned run has for itself.
 
-    A run that takes longer than `limit_s` is ended. relight keeps its compiled catalogue below `folder`, so that nothing outside of it is read or changed.
+    A run that takes longer than `limit_s` is ended. relight keeps its compiled catalogue below `folder`, so that
+    nothing outside of it is read or changed.
     """
 
     folder: Path

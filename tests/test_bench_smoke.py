@@ -1,6 +1,7 @@
 """The benchmark runs: tiny, so that its figures mean nothing, but every part of it is walked through."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from relight.catalogue import catalogue
 def run(tmp_path: Path, *arguments: str) -> str:
     output, scratch = tmp_path / "RESULTS.md", tmp_path / "scratch"
     scratch.mkdir()
-    command = [sys.executable, "-m", "bench", "--size", "100KB", "--sample", "10KB", "--rounds", "1", "--limit", "20"]
+    command = [sys.executable, "-m", "bench", "--size", "50KB", "--sample", "2KB", "--rounds", "1", "--limit", "20"]
     said = subprocess.run(
         [*command, "--starts", "1", *arguments, "--output", str(output)],
         cwd=ROOT, env={**os.environ, "TMPDIR": str(scratch)}, capture_output=True, text=True, check=False, timeout=300,
@@ -81,4 +82,5 @@ def test_patterns_lose_their_captures_and_keep_their_flags() -> None:
 def test_nearly_all_patterns_of_the_catalogue_can_be_given_to_the_others() -> None:
     patterns = patterns_of(catalogue())
     assert len(for_python(patterns).left_out) <= len(patterns) // 100
-    assert len(for_ripgrep(patterns).kept) + len(for_ripgrep(patterns).left_out) == len(patterns)
+    if shutil.which("rg"):
+        assert len(for_ripgrep(patterns).left_out) <= len(patterns) // 100

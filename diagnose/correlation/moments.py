@@ -10,7 +10,7 @@ from itertools import groupby
 from math import inf
 from typing import Final
 
-from schemas.signal import Mark, Signal
+from schemas.signal import Signal
 
 SKEW_S: Final = 5.0
 """Two hosts' clocks differ by less than this."""
@@ -22,17 +22,28 @@ GRACE_LINES: Final = 30
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A place in a stream and its time (Unix, seconds).
+    """A place in a stream, and between which times (Unix, seconds) it was written.
 
-    Where it is not `exact`, the time is that of a line before: it was not earlier, but may have been much later.
+    A line with a time of its own has both alike. Another was written after the last line before it that has one
+    (`since_s`), and before the next one (`until_s`); `None` where there is no such line.
     """
 
     stream: str
     part: int
     offset: int
     line: int
-    time_s: float | None
-    exact: bool = True
+    since_s: float | None
+    until_s: float | None
+
+    @property
+    def time_s(self) -> float | None:
+        """Return the best guess: a line without a time belongs to what follows rather than to what came before."""
+        return self.since_s if self.until_s is None else self.until_s
+
+    @property
+    def exact(self) -> bool:
+        """Tell whether the line has a time of its own."""
+        return self.since_s is not None and self.since_s == self.until_s
 
     @property
     def order(self) -> tuple[float, str, int, int]:
@@ -43,19 +54,24 @@ class Moment:
         """Tell whether this is later than the other for certain, by more than `slack_s` between streams."""
         if self.stream == other.stream:
             return (self.part, self.offset) > (other.part, other.offset)
-        if self.time_s is None or other.time_s is None or not other.exact:
-            return False
-        return self.time_s > other.time_s + slack_s
+        between = _between(other, self)
+        return between is not None and between > slack_s
 
     def well_after(self, other: "Moment") -> bool:
         """Tell whether this is later than the other by more than an echo."""
-        seconds = None if self.time_s is None or other.time_s is None else self.time_s - other.time_s
         if self.stream != other.stream:
-            return seconds is not None and seconds >= GRACE_S and other.exact
+            between = _between(other, self)
+            return between is not None and between >= GRACE_S
         if not self.after(other):
             return False
         lines = self.line - other.line if self.part == other.part else GRACE_LINES
-        return lines >= GRACE_LINES or (seconds is not None and seconds >= GRACE_S)
+        known = self.since_s is not None and other.since_s is not None
+        return lines >= GRACE_LINES or (known and (self.since_s or 0.0) - (other.since_s or 0.0) >= GRACE_S)
+
+
+def _between(early: Moment, late: Moment) -> float | None:
+    """Return how many seconds lie between two moments at least, `None` where it cannot be told."""
+    return None if early.until_s is None or late.since_s is None else late.since_s - early.until_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +91,26 @@ def in_order(signals: Iterable[Signal]) -> list[Entry]:
 
 
 def _dated(signals: Iterable[Signal]) -> Iterator[Entry]:
-    """Give each signal of one stream a time that never runs backwards, taken from the line before where it has none."""
+    """Give the signals of one stream their moments: times never run backwards in it."""
+    own = list(signals)
+    marks = [(mark, signal) for signal in own for mark in (signal.first, signal.last)]
+    places = sorted({(s.part, m.offset_bytes): m for m, s in marks}.items())
+    since: dict[tuple[int, int], float | None] = {}
+    until: dict[tuple[int, int], float | None] = {}
     now: float | None = None
-    for signal in signals:
-        now = _latest(now, signal.first.time_s)
-        yield Entry(
-            signal, _moment(signal, signal.first, now), _moment(signal, signal.last, _latest(now, signal.last.time_s))
-        )
+    for place, mark in places:
+        now = since[place] = _later(now, mark.time_s)
+    now = None
+    for place, mark in reversed(places):
+        now = until[place] = since[place] if mark.timed else now
+    for signal in own:
+        moments = [
+            Moment(signal.stream, signal.part, at[1], mark.line, since[at], until[at])
+            for mark in (signal.first, signal.last)
+            for at in [(signal.part, mark.offset_bytes)]
+        ]
+        yield Entry(signal, *moments)
 
 
-def _latest(one: float | None, other: float | None) -> float | None:
+def _later(one: float | None, other: float | None) -> float | None:
     return other if one is None else one if other is None else max(one, other)
-
-
-def _moment(signal: Signal, mark: Mark, time_s: float | None) -> Moment:
-    return Moment(signal.stream, signal.part, mark.offset_bytes, mark.line, time_s, exact=mark.timed)

@@ -139,9 +139,8 @@ class Ranker:
     def _place(self, finding: Finding) -> tuple[object, ...]:
         """Return the key by which causes are sorted, the likeliest first."""
         return (
-            self._is_symptom(finding),
             finding.before_start,
-            finding.signature.generic,
+            self._is_symptom(finding) or finding.signature.generic,
             self._forgotten(finding),
             self._away_from_the_break(finding),
             _vague(finding),
@@ -153,7 +152,7 @@ class Ranker:
         end = max((f.first.first for f in self.open_faults), key=lambda moment: moment.order)
         breaks = [t for f in self.open_faults if f is not finding and (t := broke_s(f)) is not None]
         last = finding.last.time_s
-        if last is None or end.time_s is None or finding.signature.decisive:
+        if last is None or end.time_s is None or not finding.last.exact or finding.signature.decisive:
             return False
         return min([end.time_s, *breaks]) - last > FORGOTTEN_S
 
