@@ -19,26 +19,21 @@ from diagnose.rules import Catalogue
 from relight.catalogue import catalogue
 
 PARTS: Final = ("contest", "flatness", "memory", "start", "jobs")
-_UNITS: Final = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+_UNITS: Final = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
-class Bytes(click.ParamType[int]):
-    """A number of bytes such as `20MB`."""
-
-    name = "size"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the number."""
-        found = re.fullmatch(r"(\d+)\s*([KMG]?B?)", str(value).upper())
-        if found is None or found[2] not in _UNITS:
-            self.fail(f"{value!r} is not a size such as 20MB or 1GB", param, ctx)
-        return int(found[1]) * _UNITS[found[2]]
+def size(text: str) -> int:
+    """Return the number of bytes that a text such as `20MB` names."""
+    found = re.fullmatch(r"(\d+)\s*([KMG]?B?)", text.upper())
+    if found is None or found[2] not in _UNITS:
+        raise click.BadParameter(f"{text!r} is not a size such as 20MB or 1GB")
+    return int(found[1]) * _UNITS[found[2]]
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--size", type=Bytes(), default="1GB", show_default=True, help="The size of the corpus.")
-@click.option("--sample", type=Bytes(), help="What slow contestants read; a hundredth of the corpus, at most 1 MB.")
-@click.option("--rg-sample", type=Bytes(), help="Let rg read only so much; it is labelled then.")
+@click.option("--size", "size_bytes", type=size, default="1GB", show_default=True, help="The size of the corpus.")
+@click.option("--sample", type=size, help="What slow contestants read; a hundredth of the corpus, at most 1 MB.")
+@click.option("--rg-sample", type=size, help="Let rg read only so much; it is labelled then.")
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True)
 @click.option("--starts", type=click.IntRange(min=1), default=15, show_default=True, help="Runs of the start-up.")
 @click.option("--limit", type=click.IntRange(min=1), help="Seconds for one run; 10, and 2 more for each MB of --size.")
@@ -54,7 +49,7 @@ class Bytes(click.ParamType[int]):
 )
 @click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), default=ROOT / "bench/RESULTS.md")
 def main(
-    size: int,
+    size_bytes: int,
     sample: int | None,
     rg_sample: int | None,
     rounds: int,
@@ -75,10 +70,10 @@ def main(
     with tempfile.TemporaryDirectory(prefix="relight-bench-") as name:
         folder = Path(name)
         bench = Bench(
-            folder, rounds, limit or 10 + 2 * size // 10**6, lambda words: click.echo(f"bench: {words}", err=True)
+            folder, rounds, limit or 10 + 2 * size_bytes // 10**6, lambda words: click.echo(f"bench: {words}", err=True)
         )
         bench.say("making the corpus")
-        corpus = corpus_of(cases, folder, size, sample or max(1, min(10**6, size // 100)), seed)
+        corpus = corpus_of(cases, folder, size_bytes, sample or max(1, min(10**6, size_bytes // 100)), seed)
         if corpus.synthetic:
             bench.say("NO REAL LOGS FOUND: the corpus is synthetic, and its figures say little about real logs")
         results = Results(_heading(seed, date), corpus)

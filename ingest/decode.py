@@ -20,6 +20,7 @@ _LINES: Final = 1000
 _DEPTH: Final = 8
 _WHOLE: Final = 0.8
 """The share of lines from which a source is a format as a whole; the rest are continuations and a shell's echo."""
+_MOST_OF_A_YEAR_S: Final = 355 * 86_400.0
 _ZONE_S: Final = 15 * 60
 """No two zones differ by less: stamps that do are of one zone, and the inner is the truer one."""
 
@@ -118,8 +119,19 @@ def survey(head: bytes, modified_s: float | None) -> Hints:
         json=share("record") >= 0.5,
         bracket_rank=share("prepended") >= 0.5,
         hosts=hosts,
-        modified_s=modified_s,
+        modified_s=_year_reference_s(lines, modified_s),
     )
+
+
+def _year_reference_s(lines: list[bytes], modified_s: float | None) -> float | None:
+    """Return what stamps without a year lean on: a dated line of the source, else the time of its last change.
+
+    Copying a file may change that time. What a source says after a dated line, it says within most of a year.
+    """
+    inner = _TRY_ALL.inside()
+    dated = (decode(line, outer=_TRY_ALL, inner=inner).origin.time_s for line in lines)
+    first = next((time_s for time_s in dated if time_s is not None), None)
+    return modified_s if first is None else first + _MOST_OF_A_YEAR_S
 
 
 def _trial(lines: list[bytes], hints: Hints) -> list[tuple[bytes, list[str]]]:

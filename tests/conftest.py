@@ -1,10 +1,49 @@
-"""Settings of all tests: how long hypothesis looks for a counterexample. RELIGHT_HYPOTHESIS=thorough: long."""
+"""What all tests share: the shipped catalogue, and how long hypothesis looks (RELIGHT_HYPOTHESIS=thorough: long)."""
 
 import os
+from collections.abc import Callable
 
+import hyperscan
+import pytest
 from hypothesis import HealthCheck, settings
+
+from diagnose.matching.database import Plan, plan
+from diagnose.matching.scanner import Scanner
+from diagnose.rules import Catalogue
+from relight.catalogue import automaton, catalogue, resolver
+from schemas.signature import Signature
 
 _PATIENT = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.function_scoped_fixture]
 settings.register_profile("quick", max_examples=100, deadline=None, suppress_health_check=_PATIENT)
 settings.register_profile("thorough", max_examples=3000, deadline=None, suppress_health_check=_PATIENT)
 settings.load_profile(os.environ.get("RELIGHT_HYPOTHESIS", "quick"))
+
+
+@pytest.fixture(scope="session")
+def known() -> Catalogue:
+    """The shipped catalogue."""
+    return catalogue()
+
+
+@pytest.fixture(scope="session")
+def order(known: Catalogue) -> Plan:
+    """The order in which the shipped catalogue is compiled."""
+    return plan(known)
+
+
+@pytest.fixture(scope="session")
+def database(order: Plan) -> hyperscan.Database:
+    """The compiled automaton of the shipped catalogue."""
+    return automaton(order)
+
+
+@pytest.fixture(scope="session")
+def scanner(order: Plan, database: hyperscan.Database) -> Scanner:
+    """The scanner of the shipped catalogue."""
+    return Scanner(order, database)
+
+
+@pytest.fixture(scope="session")
+def resolve(known: Catalogue) -> Callable[[str], Signature]:
+    """From ids to signatures, codes of tables included."""
+    return resolver(known)

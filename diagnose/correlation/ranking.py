@@ -1,7 +1,7 @@
 """Ranking: which finding explains which, and which of those that nothing explains is why the attempt ended."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
@@ -16,6 +16,9 @@ LATENESS_S: Final = 60.0
 LATENESS_LINES: Final = 200
 FORGOTTEN_S: Final = 1800.0
 """An error this long before the end, with nothing in between, is hardly why a run ended."""
+
+MOST: Final = 300
+"""So many faults of an attempt are weighed against each other."""
 
 WARNED_S: Final = 900.0
 """A warning explains what follows on its host within this time."""
@@ -39,11 +42,13 @@ class Ranker:
 
     findings: Sequence[Finding]
     graph: CauseGraph
+    _known: dict[tuple[str, str], bool] = field(default_factory=dict)
 
     @cached_property
     def open_faults(self) -> list[Finding]:
-        """Return what processes died of and the run did not survive."""
-        return [f for f in self.findings if f.serious and not f.healed]
+        """Return what processes died of and the run did not survive: the earliest, where there are very many."""
+        serious = [f for f in self.findings if f.serious and not f.healed]
+        return sorted(serious, key=lambda f: f.first.first.order)[:MOST]
 
     def ranking(self) -> Ranking | None:
         """Return the ranking, or `None` where nothing failed."""
@@ -52,50 +57,60 @@ class Ranker:
             return None
         roots = sorted(self._roots(faults), key=self._place)
         cause = self._deeper(roots[0])
-        rest = [f for f in (*roots, *faults, *self._warnings(faults)) if f is not cause]
-        explained = [f for f in dict.fromkeys(rest) if self._follows(cause, f)]
-        others = [f for f in roots if f is not cause and f not in explained and not self._is_symptom(f)]
-        symptoms = [f for f in dict.fromkeys(rest) if f not in others]
+        others = [f for f in roots[1:] if not self._is_symptom(f) and not self.explains(cause, f)]
+        rest = dict.fromkeys((*roots, *faults, *self._warnings(faults)))
+        symptoms = [f for f in rest if f is not cause and f not in others]
         return Ranking(cause, tuple(others), tuple(sorted(symptoms, key=lambda f: f.first.first.order)))
 
     def explains(self, cause: Finding, consequence: Finding) -> bool:
         """Tell whether one finding can have led to another, their order in time included."""
-        if not self.graph.explains(cause.signature, consequence.signature):
+        if not self._can_follow(cause, consequence):
             return False
         if not cause.first.first.after(consequence.first.first, SKEW_S):
             return True
-        both_ways = self.graph.explains(consequence.signature, cause.signature)
+        both_ways = self._can_follow(consequence, cause)
         return cause.fault in self.graph.confirms_late and not both_ways and self._soon(consequence, cause)
 
-    def _follows(self, cause: Finding, other: Finding) -> bool:
-        """Tell whether the cause explains another finding, itself or through others."""
-        reached, edge = {id(cause)}, [cause]
-        while edge:
-            at = edge.pop()
-            for f in self.findings:
-                if id(f) not in reached and self.explains(at, f):
-                    reached.add(id(f))
-                    edge.append(f)
-        return id(other) in reached
+    def _can_follow(self, cause: Finding, consequence: Finding) -> bool:
+        pair = cause.signature.id, consequence.signature.id
+        if pair not in self._known:
+            self._known[pair] = self.graph.explains(cause.signature, consequence.signature)
+        return self._known[pair]
 
     def _roots(self, faults: Sequence[Finding]) -> list[Finding]:
-        """Return the faults that no other fault explains, or only those do that they explain themselves."""
-        causes = {id(f): [other for other in faults if other is not f and self.explains(other, f)] for f in faults}
-        roots = [f for f in faults if all(id(f) in self._reached(cause, causes) for cause in causes[id(f)])]
+        """Return the faults that no other fault explains; of those that explain each other in a circle, one."""
+        roots = [min(circle, key=self._place_in(circle)) for circle in self._circles(faults)]
         if all(self._is_symptom(f) for f in roots):
-            survived = [f for f in self.findings if f.serious and f.healed and f.before_start]
+            survived = [f for f in self.findings if f.serious and f.healed and f.before_start][:MOST]
             roots += [f for f in survived if any(self.explains(f, root) for root in roots)]
         return roots
 
-    def _reached(self, finding: Finding, causes: Mapping[int, Sequence[Finding]]) -> set[int]:
-        """Return what explains a finding, itself or through others."""
-        reached, edge = {id(finding)}, [finding]
-        while edge:
-            for cause in causes[id(edge.pop())]:
-                if id(cause) not in reached:
-                    reached.add(id(cause))
-                    edge.append(cause)
-        return reached
+    def _circles(self, faults: Sequence[Finding]) -> list[list[Finding]]:
+        """Return the groups of faults that only explain each other; most groups hold one. Sets of faults are bits."""
+        causes = [
+            sum(1 << j for j, other in enumerate(faults) if other is not f and self.explains(other, f)) for f in faults
+        ]
+        for through, indirect in enumerate(causes):
+            for at in range(len(faults)):
+                if causes[at] >> through & 1:
+                    causes[at] |= indirect | causes[through]
+        circles: dict[int, list[Finding]] = {}
+        for at, fault in enumerate(faults):
+            own = causes[at] | 1 << at
+            if all(own == causes[other] | 1 << other for other in range(len(faults)) if causes[at] >> other & 1):
+                circles.setdefault(own, []).append(fault)
+        return list(circles.values())
+
+    def _place_in(self, circle: Sequence[Finding]) -> Callable[[Finding], tuple[object, ...]]:
+        """Return the key for faults of which each could have led to the others: the earliest by guess is likeliest."""
+        known = [t for f in circle if (t := f.first.first.time_s) is not None]
+        begin = min(known, default=0.0)
+
+        def key(finding: Finding) -> tuple[object, ...]:
+            late = (finding.first.first.time_s or begin) > begin + SKEW_S
+            return late, *self._place(finding)
+
+        return key
 
     def _deeper(self, root: Finding) -> Finding:
         """Return the warning that led to the root, if there is one, else the root itself."""
@@ -140,7 +155,8 @@ class Ranker:
         """Return the key by which causes are sorted, the likeliest first."""
         return (
             finding.before_start,
-            self._is_symptom(finding) or finding.signature.generic,
+            self._is_symptom(finding),
+            finding.signature.generic,
             self._forgotten(finding),
             self._away_from_the_break(finding),
             _vague(finding),
