@@ -39,10 +39,9 @@ def drain3(text: Path, _patterns: Path) -> int:
 
 def hyperscan(text: Path, _patterns: Path) -> int:
     """Scan whole chunks with the catalogue's compiled automaton, counting nominations and doing nothing else."""
-    from diagnose.matching.database import plan
     from relight.catalogue import automaton, catalogue
 
-    database = automaton(plan(catalogue()))
+    _, database = automaton(catalogue())
     found: list[int] = []
 
     def nominate(expression: int, _start: int, _end: int, _flags: int, _context: object) -> None:

@@ -3,11 +3,4 @@
 This package is the shell around the pure core: the command line, the transports, the stores and the reports.
 """
 
-from importlib.metadata import PackageNotFoundError, version
-
-__all__ = ["__version__"]
-
-try:
-    __version__ = version("relight")
-except PackageNotFoundError:  # run from a checkout that was never installed
-    __version__ = "0.1.0"
+__version__ = "0.1.0"

@@ -4,16 +4,21 @@ import hashlib
 from collections.abc import Callable, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Final
 
 import hyperscan
 import orjson
+from pydantic import TypeAdapter
 
-from diagnose.matching.database import Plan, compiled, dumped, loaded
+from diagnose.matching import database
+from diagnose.matching.database import Plan
 from diagnose.rulecheck import check
 from diagnose.rules import Catalogue, Rule, catalogue_of, files_under, read_rules, shipped_files
 from diagnose.tables import for_code
 from relight import __version__, cache
 from schemas.signature import Signature
+
+_SIGNATURES: Final = TypeAdapter(tuple[Signature, ...])
 
 
 def rule_files(own: Sequence[Path]) -> list[Traversable | Path]:
@@ -44,7 +49,7 @@ def catalogue(own: Sequence[Path] = ()) -> Catalogue:
     """
     key = _key(rule_files(own))
     if (kept := cache.read("catalogue", key)) is not None:
-        return Catalogue(tuple(Signature.model_validate(s) for s in orjson.loads(kept)))
+        return Catalogue(_SIGNATURES.validate_json(kept))
     made = catalogue_of(_sound(rules(own), own))
     cache.write("catalogue", key, orjson.dumps([s.model_dump(mode="json", by_alias=True) for s in made.signatures]))
     return made
@@ -59,16 +64,18 @@ def _sound(every: list[Rule], own: Sequence[Path]) -> list[Rule]:
     return every
 
 
-def automaton(order: Plan) -> hyperscan.Database:
-    """Return the compiled automaton of a plan."""
-    if (kept := cache.read("automaton", order.key)) is not None:
+def automaton(known: Catalogue) -> tuple[Plan, hyperscan.Database]:
+    """Return how a catalogue is compiled, and the compiled automaton."""
+    key = database.key(known)
+    if (kept := cache.read("automaton", key)) is not None:
         try:
-            return loaded(kept)
+            return database.loaded(known, kept)
         except hyperscan.error:
             pass  # of another CPU or version of the library: compiled anew below
-    made = compiled(order.expressions)
-    cache.write("automaton", order.key, dumped(made))
-    return made
+    order = database.plan(known)
+    made = database.compiled(order.expressions)
+    cache.write("automaton", key, database.dumped(order, made))
+    return order, made
 
 
 def resolver(known: Catalogue) -> Callable[[str], Signature]:

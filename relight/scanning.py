@@ -9,7 +9,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
-from diagnose.matching.database import plan
 from diagnose.matching.scanner import Scanner
 from diagnose.matching.segments import Segment, segment_before
 from diagnose.matching.signals import SourceFold
@@ -159,8 +158,7 @@ def _archive(scanner: Scanner, piece: Piece, advance: Advance) -> list[Part]:
 
 @cache
 def _scanner(rules: tuple[Path, ...]) -> Scanner:
-    order = plan(catalogue(rules))
-    return Scanner(order, automaton(order))
+    return Scanner(*automaton(catalogue(rules)))
 
 
 def _head(path: Path) -> bytes:
@@ -226,7 +224,7 @@ def _read(part: Part) -> SourceRead:
         job=source.origin.job,
         attempt=source.origin.attempt,
         lines=part.lines,
-        bytes_read=part.bytes_read,
+        bytes_read=max(part.bytes_read, source.size_bytes or 0) if part.problem is None else part.bytes_read,
         first_s=min(begins, default=None),
         last_s=max(ends, default=None),
         last=part.last,

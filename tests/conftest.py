@@ -7,7 +7,7 @@ import hyperscan
 import pytest
 from hypothesis import HealthCheck, settings
 
-from diagnose.matching.database import Plan, plan
+from diagnose.matching.database import Plan
 from diagnose.matching.scanner import Scanner
 from diagnose.rules import Catalogue
 from relight.catalogue import automaton, catalogue, resolver
@@ -28,13 +28,13 @@ def known() -> Catalogue:
 @pytest.fixture(scope="session")
 def order(known: Catalogue) -> Plan:
     """The order in which the shipped catalogue is compiled."""
-    return plan(known)
+    return automaton(known)[0]
 
 
 @pytest.fixture(scope="session")
-def database(order: Plan) -> hyperscan.Database:
+def database(known: Catalogue) -> hyperscan.Database:
     """The compiled automaton of the shipped catalogue."""
-    return automaton(order)
+    return automaton(known)[1]
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """Acceptance: whether a signature means a message. google-re2 decides here, after Hyperscan has nominated."""
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, cached_property
 from typing import Final
 
 import re2
@@ -35,20 +35,22 @@ class Veto:
     """Tells which lines are no evidence, whatever else is on them: all such patterns are asked in one pass."""
 
     def __init__(self, vetoes: Sequence[Signature]) -> None:
-        """Compile the patterns of noise and teardown signatures into one set."""
-        self._asked = [signature for signature in vetoes for _ in signature.patterns]
-        self._set = re2.Set.SearchSet(latin1())
-        for signature in vetoes:
-            for pattern in signature.patterns:
-                self._set.Add(pattern)
-        if self._asked:
-            self._set.Compile()
+        """Take noise and teardown signatures. They are compiled when the first line is asked about."""
+        self._asked = [(signature, pattern) for signature in vetoes for pattern in signature.patterns]
+
+    @cached_property
+    def _set(self) -> "re2.Set":
+        asked = re2.Set.SearchSet(latin1())
+        for _, pattern in self._asked:
+            asked.Add(pattern)
+        asked.Compile()
+        return asked
 
     def applies(self, message: bytes, origin: Origin) -> bool:
         """Tell whether a message of this origin is no evidence."""
         if not self._asked:
             return False
-        suspects = {self._asked[index].id: self._asked[index] for index in self._set.Match(message) or ()}
+        suspects = {self._asked[index][0].id: self._asked[index][0] for index in self._set.Match(message) or ()}
         return any(accepted_by(signature, message, origin) is not None for signature in suspects.values())
 
 

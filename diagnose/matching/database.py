@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final
 
 import hyperscan
+import orjson
 
+from diagnose.matching import dialect, pieces
 from diagnose.matching.dialect import nominating
 from diagnose.rules import Catalogue
 from schemas.signature import Signature
@@ -38,42 +41,58 @@ class Plan:
     Expressions of story signatures (start, progress, success) come first: a comparison of numbers tells them apart
     while scanning. They are scanned for as a whole, the patterns of faults by their most telling piece. Signatures
     whose lines are no evidence (noise, teardown) are not scanned for: they are asked about lines with a fault.
+    The places of `expressions` are their ids in the automaton.
     """
 
     signatures: tuple[Signature, ...]
     vetoes: tuple[Signature, ...]
-
-    @cached_property
-    def expressions(self) -> tuple[Expression, ...]:
-        """Return all expressions; their places are their ids in the automaton."""
-        return tuple(
-            Expression(owner, pattern, nominator)
-            for owner, signature in enumerate(self.signatures)
-            for pattern in signature.patterns
-            for nominator in nominating(pattern, whole=signature.kind in STORY)
-        )
+    expressions: tuple[Expression, ...]
 
     @cached_property
     def faults_from(self) -> int:
         """Return the id of the first expression after those of the story."""
         return sum(self.signatures[e.owner].kind in STORY for e in self.expressions)
 
-    @cached_property
-    def key(self) -> str:
-        """Return what a compiled automaton depends on: the expressions in order and the library."""
-        digest = hashlib.sha256(f"hyperscan {version('hyperscan')}".encode())
-        for expression in self.expressions:
-            digest.update(f"{expression.owner}\0{expression.nominator}\0".encode())
-        return digest.hexdigest()
-
 
 def plan(catalogue: Catalogue) -> Plan:
-    """Return the order in which a catalogue is compiled."""
-    known = sorted(catalogue.signatures, key=lambda s: (s.kind not in STORY, s.id))
-    return Plan(
-        signatures=tuple(s for s in known if s.kind not in VETOES),
-        vetoes=tuple(s for s in known if s.kind in VETOES),
+    """Return how a catalogue is compiled."""
+    scanned, vetoes = _divided(catalogue)
+    expressions = (
+        Expression(owner, pattern, nominator)
+        for owner, signature in enumerate(scanned)
+        for pattern in signature.patterns
+        for nominator in nominating(pattern, whole=signature.kind in STORY)
     )
+    return Plan(scanned, vetoes, tuple(expressions))
+
+
+def key(catalogue: Catalogue) -> str:
+    """Return what a compiled automaton depends on: the patterns, the way they are rewritten, and the library."""
+    digest = hashlib.sha256(f"hyperscan {version('hyperscan')}\0".encode())
+    for module in (dialect, pieces):
+        digest.update(Path(str(module.__file__)).read_bytes())
+    for signature in catalogue.signatures:
+        digest.update("\0".join((signature.id, signature.kind, *signature.patterns)).encode())
+    return digest.hexdigest()
+
+
+def dumped(order: Plan, automaton: hyperscan.Database) -> bytes:
+    """Return a plan's expressions and its automaton as bytes."""
+    expressions = orjson.dumps([(e.owner, e.pattern, e.nominator) for e in order.expressions])
+    return len(expressions).to_bytes(8) + expressions + bytes(hyperscan.dumpb(automaton))
+
+
+def loaded(catalogue: Catalogue, data: bytes) -> tuple[Plan, hyperscan.Database]:
+    """Return the plan and the automaton of `dumped` bytes.
+
+    Raises:
+        hyperscan.error: the bytes belong to another version or CPU, or are damaged.
+    """
+    end = 8 + int.from_bytes(data[:8])
+    expressions = tuple(Expression(*parts) for parts in orjson.loads(data[8:end]))
+    automaton = hyperscan.loadb(data[end:], MODE)
+    automaton.scratch = hyperscan.Scratch(automaton)
+    return Plan(*_divided(catalogue), expressions), automaton
 
 
 def compiled(expressions: Sequence[Expression]) -> hyperscan.Database:
@@ -84,17 +103,7 @@ def compiled(expressions: Sequence[Expression]) -> hyperscan.Database:
     return database
 
 
-def dumped(database: hyperscan.Database) -> bytes:
-    """Return the automaton as bytes."""
-    return bytes(hyperscan.dumpb(database))
-
-
-def loaded(data: bytes) -> hyperscan.Database:
-    """Return the automaton of `dumped` bytes.
-
-    Raises:
-        hyperscan.error: the bytes belong to another version or CPU, or are damaged.
-    """
-    database = hyperscan.loadb(data, MODE)
-    database.scratch = hyperscan.Scratch(database)
-    return database
+def _divided(catalogue: Catalogue) -> tuple[tuple[Signature, ...], tuple[Signature, ...]]:
+    """Return the signatures that are scanned for, and those that are only asked."""
+    known = sorted(catalogue.signatures, key=lambda s: (s.kind not in STORY, s.id))
+    return tuple(s for s in known if s.kind not in VETOES), tuple(s for s in known if s.kind in VETOES)

@@ -89,7 +89,9 @@ def sequences(inner: st.SearchStrategy[Piece], most: int = 3) -> st.SearchStrate
 
 _plain = st.one_of(literals, words.map(lambda text: Piece(escaped(text), text)), classes())
 _deep = st.recursive(
-    _plain, lambda inner: st.one_of(groups(sequences(inner)), repeated(groups(inner)), repeated(classes())), max_leaves=6
+    _plain,
+    lambda inner: st.one_of(groups(sequences(inner)), repeated(groups(inner)), repeated(classes())),
+    max_leaves=6,
 )
 
 

@@ -96,11 +96,11 @@ def test_a_word_that_must_begin_a_pattern_may_follow_an_escape(before: bytes) ->
 def test_what_is_nominated_of_several_lines_is_what_is_nominated_of_each_alone(
     whole: bool, piece: Piece, lines: list[tuple[str, str]]
 ) -> None:
+    assume(r"\b" not in piece.pattern)  # a pattern that may match nothing at all is not nominated by its lines
     segments = scanning(piece.pattern, whole)
     expected: set[int] = set()
     chunk = b""
     for text, end in [(piece.text, "\n"), *lines]:
-        assume(all(match[0] for match in confirming(piece.pattern).finditer(text.encode())))
         alone = text.encode() + end.encode()
         expected |= {len(chunk) + start for start in segments(alone)}
         chunk += alone
@@ -109,18 +109,21 @@ def test_what_is_nominated_of_several_lines_is_what_is_nominated_of_each_alone(
 
 @pytest.mark.parametrize("whole", [True, False])
 @pytest.mark.parametrize(
-    "pattern", [r"lost\s+the bus", r"lost[^x]*the bus", r"lost.*the bus", r"lost\D+the bus", r"lost\W+the", r"lost\S*the"]
+    "pattern",
+    [r"lost\s+the bus", r"lost[^x]*the bus", r"lost.*the bus", r"lost\D+the bus", r"lost\W+the", r"lost\S*the"],
 )
 @pytest.mark.parametrize("end", [b"\n", b"\r"])
 def test_no_class_crosses_a_line_end(pattern: str, end: bytes, whole: bool) -> None:
     assert nominator(pattern, whole=whole)(b"the GPU has lost" + end + b"the bus\n") == set()
 
 
-@pytest.mark.parametrize(
-    "pattern",
-    [r"a\nb", "a\nb", r"a\rb", "a\rb", r"a\x0ab", r"a\x0Db", r"[\n]", r"\Ra", r"\Ca", r"\vab", r"\Qa\E", "caf\xe9"]
-    + [r"(a)\1", r"a(?=b)", r"a(?!b)", r"(?<=a)b", r"(?<!a)b", r"(?i:a)", r"(?>a)", r"a\B", r"a\Z", r"[\D]", r"[^\W]"],
-)  # fmt: skip
+FORBIDDEN = (
+    *(r"a\nb", "a\nb", r"a\rb", "a\rb", r"a\x0ab", r"a\x0Db", r"[\n]", r"\Ra", r"\Ca", r"\vab", r"\Qa\E", "caf\xe9"),
+    *(r"(a)\1", r"a(?=b)", r"a(?!b)", r"(?<=a)b", r"(?<!a)b", r"(?i:a)", r"(?>a)", r"a\B", r"a\Z", r"[\D]", r"[^\W]"),
+)
+
+
+@pytest.mark.parametrize("pattern", FORBIDDEN)
 def test_a_pattern_may_not_hold(pattern: str) -> None:
     with pytest.raises(PatternError):
         nominating(pattern)

@@ -33,7 +33,9 @@ def test_a_piece_is_the_whole_pattern_or_holds_enough_fixed_characters_in_every_
     except PatternError:
         assume(False)
     if (found := piece(pattern)) != pattern:
-        assert all(len(re.sub(r"\\(.)", r"\1", branch)) >= ENOUGH for branch in re.split(r"(?<!\\)[|()]+", found) if branch)
+        assert all(
+            len(re.sub(r"\\(.)", r"\1", branch)) >= ENOUGH for branch in re.split(r"(?<!\\)[|()]+", found) if branch
+        )
 
 
 @pytest.mark.parametrize(
@@ -54,7 +56,13 @@ def test_the_telling_piece_of(pattern: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     "pattern",
-    [r"a\d+b", r"short \w+ words", r"first alternative \d|no", r"(?:the first alternative|two) \d", r"(?:the second)?x\d"],
+    [
+        r"a\d+b",
+        r"short \w+ words",
+        r"first alternative \d|no",
+        r"(?:the first alternative|two) \d",
+        r"(?:the second)?x\d",
+    ],
 )
 def test_a_pattern_is_left_whole_if_a_branch_of_it_says_too_little(pattern: str) -> None:
     assert piece(pattern) == pattern
