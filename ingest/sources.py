@@ -32,7 +32,7 @@ class IngestError(Exception):
     """Something is wrong with what is to be read."""
 
 
-class Unreadable(IngestError):  # noqa: N818 - the name is the reason
+class Unreadable(IngestError):
     """The rest of a source cannot be read. `source` is its name, `reason` one line."""
 
     def __init__(self, source: str, reason: str) -> None:

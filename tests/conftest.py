@@ -26,21 +26,15 @@ def known() -> Catalogue:
 
 
 @pytest.fixture(scope="session")
-def order(known: Catalogue) -> Plan:
-    """The order in which the shipped catalogue is compiled."""
-    return automaton(known)[0]
+def compiled(known: Catalogue) -> tuple[Plan, hyperscan.Database]:
+    """How the shipped catalogue is compiled, and its automaton."""
+    return automaton(known)
 
 
 @pytest.fixture(scope="session")
-def database(known: Catalogue) -> hyperscan.Database:
-    """The compiled automaton of the shipped catalogue."""
-    return automaton(known)[1]
-
-
-@pytest.fixture(scope="session")
-def scanner(order: Plan, database: hyperscan.Database) -> Scanner:
+def scanner(compiled: tuple[Plan, hyperscan.Database]) -> Scanner:
     """The scanner of the shipped catalogue."""
-    return Scanner(order, database)
+    return Scanner(*compiled)
 
 
 @pytest.fixture(scope="session")

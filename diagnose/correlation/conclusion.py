@@ -97,6 +97,9 @@ class _Teller:
                 ended = judged.outcome is Outcome.FAILED
                 impact = Impact.FAILED if final and ended else Impact.DEGRADED
                 found.append(self._incident(at, len(found), judged, judged.ranking, impact))
+            elif final and judged.outcome is Outcome.INCOMPLETE and (bad := _gone_bad(judged)):
+                found.append(self._incident(at, len(found), judged, Ranking(bad, (), ()), Impact.DEGRADED))
+                continue
             elif final and judged.outcome is Outcome.INCOMPLETE and judged.story.of(Kind.START, Kind.PROGRESS):
                 found.append(self._unexplained(at, len(found), judged))
             for aside in self._asides(judged):
@@ -181,6 +184,13 @@ class _Teller:
             impact=Impact.DEGRADED,
             provenance_verified=True,
         )
+
+
+def _gone_bad(judged: _Judged) -> Finding | None:
+    """Return the finding of a loss that was NaN to the end: the run advanced, but to nowhere."""
+    last = max((e.last for e in judged.story.progress), key=lambda moment: moment.order, default=None)
+    bad = [f for f in judged.findings if f.fault == "training.loss_nan" and (last is None or not last.after(f.last))]
+    return min(bad, key=lambda f: f.first.first.order, default=None)
 
 
 def _unknown(reason: str, end: Entry) -> Diagnosis:

@@ -83,12 +83,18 @@ _NOT_HOSTS: Final = frozenset(
 )
 
 
+_EXCEPTIONS: Final = (b"Error", b"Exception", b"Warning", b"Interrupt", b"Exit", b"Failure", b"Fault")
+
+
 def host_stem(label: bytes) -> bytes | None:
     """Return a host's name without its digits, or `None` where the label cannot be told for a host.
 
     A host has a digit or a dot in its name: `node17`, `worker-0`, `10.0.0.3`, `gpu.example.com`; `epoch` has not.
+    `torch.OutOfMemoryError` is an exception.
     """
     if not 2 <= len(label) <= 64 or label.strip(ALNUM + b"-._") or label[:1] in b"-._" or label[-1:] in b"-._":
+        return None
+    if label.endswith(_EXCEPTIONS):
         return None
     stem = label.translate(None, b"0123456789")
     if stem == b"...":

@@ -85,6 +85,8 @@ def _tagged(
     colon = segment.find(b":", blank, blank + 80)
     if segment[at : at + 1] != b" " or blank < 0 or colon < 0 or segment[colon + 1 : colon + 2] not in (b" ", b""):
         return None
+    if segment[blank - 1 : blank] == b":":
+        return _without_host(segment, at, blank, time_s, priority, hints)
     host, writer = segment[at + 1 : blank], segment[blank + 1 : colon]
     tag, bracket, process = writer.partition(b"[")
     if not host or not tag or host.strip(_NAME) or tag.strip(_TAG) or (bracket and not process[:-1].isdigit()):
@@ -92,6 +94,17 @@ def _tagged(
     if not sure and not bracket and tag != b"kernel":
         return None
     return segment[colon + 2 :], _origin(text_of(host), text_of(tag), time_s, priority, hints), _label(host, writer)
+
+
+def _without_host(
+    segment: bytes, at: int, blank: int, time_s: float | None, priority: int | None, hints: Hints
+) -> Peeled | None:
+    """Take off a tag that follows a stamp at once, as `journalctl --no-hostname` prints it."""
+    writer = segment[at + 1 : blank - 1]
+    tag, bracket, process = writer.partition(b"[")
+    if not tag or tag.strip(_TAG) or (bracket and not process[:-1].isdigit()) or not (bracket or tag == b"kernel"):
+        return None
+    return segment[blank + 1 :], _origin("", text_of(tag), time_s, priority, hints), text_of(writer)
 
 
 def _structured(segment: bytes, priority: int | None, hints: Hints) -> Peeled | None:

@@ -159,8 +159,9 @@ def test_a_pattern_is_split_into(pattern: str, tokens: list[str]) -> None:
 
 
 def test_every_match_line_of_the_catalogue_is_nominated_plain_prefixed_and_in_json(
-    order: Plan, database: hyperscan.Database
+    compiled: tuple[Plan, hyperscan.Database],
 ) -> None:
+    order, database = compiled
     decode = decoder_for(Source("rules"), b"")
     silent = []
     for owner, signature in enumerate(order.signatures):
