@@ -97,9 +97,6 @@ class _Teller:
                 ended = judged.outcome is Outcome.FAILED
                 impact = Impact.FAILED if final and ended else Impact.DEGRADED
                 found.append(self._incident(at, len(found), judged, judged.ranking, impact))
-            elif final and judged.outcome is Outcome.INCOMPLETE and (bad := _gone_bad(judged)):
-                found.append(self._incident(at, len(found), judged, Ranking(bad, (), ()), Impact.DEGRADED))
-                continue
             elif final and judged.outcome is Outcome.INCOMPLETE and judged.story.of(Kind.START, Kind.PROGRESS):
                 found.append(self._unexplained(at, len(found), judged))
             for aside in self._asides(judged):
@@ -116,6 +113,8 @@ class _Teller:
             reason = f"{self._resolve(success.signal.signature).title} ({where})"
             return _Judged(story, Outcome.SUCCEEDED, reason, tuple(seen), None)
         ranking = Ranker(seen, self._graph).ranking()
+        if ranking is None and (bad := _gone_bad(story, seen)):
+            return _Judged(story, Outcome.FAILED, bad.signature.title, tuple(seen), Ranking(bad, (), ()))
         if ranking is None:
             return _Judged(story, Outcome.INCOMPLETE, _stops(story), tuple(seen), None)
         if self._survived(ranking):
@@ -186,11 +185,11 @@ class _Teller:
         )
 
 
-def _gone_bad(judged: _Judged) -> Finding | None:
-    """Return the finding of a loss that was NaN to the end: the run advanced, but to nowhere."""
-    last = max((e.last for e in judged.story.progress), key=lambda moment: moment.order, default=None)
-    bad = [f for f in judged.findings if f.fault == "training.loss_nan" and (last is None or not last.after(f.last))]
-    return min(bad, key=lambda f: f.first.first.order, default=None)
+def _gone_bad(story: Story, seen: Sequence[Finding]) -> Finding | None:
+    """Return the finding of a loss that was NaN again and again to the end: the run advanced, but to nowhere."""
+    last = max((e.last for e in story.progress), key=lambda moment: moment.order, default=None)
+    bad = [f for f in seen if f.fault == "training.loss_nan" and (last is None or not last.after(f.last))]
+    return min((f for f in bad if f.count > 1), key=lambda f: f.first.first.order, default=None)
 
 
 def _unknown(reason: str, end: Entry) -> Diagnosis:

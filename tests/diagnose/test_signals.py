@@ -13,7 +13,6 @@ from diagnose.matching.signals import IDENTITIES, SPANS, SourceFold
 from relight.catalogue import catalogue
 from schemas.record import SEGMENT_BYTES, Origin, Source
 
-START = ":::MLL 1764000000.000 run_start: {{}}"
 XID = "NVRM: Xid (PCI:0000:{:02x}:00): 79, pid=4711, name=python, Ch 00000008"
 VALUE = "ValueError: the flux capacitor is empty"
 
