@@ -13,6 +13,7 @@ from typing import Final
 
 import yaml
 
+from schemas.faults import fault_classes
 from schemas.signature import Signature
 from schemas.vocabulary import Kind, Severity
 
@@ -54,7 +55,14 @@ def for_code(signature: Signature, code: str) -> Signature:
             "fault": fault,
             "table": None,
             "decisive": row["severity"] == "critical",
-            "meaning": f"{name} {number} {row['mnemonic']}: {row['description']}. {signature.meaning}",
+            "meaning": _meaning(f"{name} {number}", row, fault, signature),
             "action": _actions().get(row.get("immediate_action", ""), _actions()[""]),
         }
     )
+
+
+def _meaning(code: str, row: Mapping[str, str], fault: str | None, signature: Signature) -> str:
+    """Return what a code means: the catalogue's words, and those of its fault class where it has one."""
+    named = f"{code} ({row['mnemonic']}): {row['description']}." if row["mnemonic"] else f"{code}: {signature.meaning}"
+    meaning = fault_classes()[fault].meaning if fault else ""
+    return f"{named} {meaning[:1].upper()}{meaning[1:]}." if meaning else named

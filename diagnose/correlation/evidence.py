@@ -93,15 +93,27 @@ def _identity(signature: Signature, signal: Signal) -> tuple[object, ...]:
 
 
 def _without_covered(entries: Iterable[Entry], resolve: Resolve) -> list[Entry]:
-    """Leave out what a catch-all says about a multi-line message in which a specific signature was found."""
+    """Keep of each multi-line message what names its fault best; what else its lines say is the same thing again."""
     kept = list(entries)
-    specific = {
-        (e.signal.source, e.signal.first.unit)
-        for e in kept
-        if e.signal.first.unit and not resolve(e.signal.signature).generic
-    }
-    return [
-        e
-        for e in kept
-        if not resolve(e.signal.signature).generic or (e.signal.source, e.signal.first.unit) not in specific
-    ]
+    best: dict[tuple[object, ...], Entry] = {}
+    for entry in kept:
+        if unit := _unit(entry):
+            best[unit] = min(best.get(unit, entry), entry, key=lambda e: _worth(resolve(e.signal.signature), e))
+
+    def covered(entry: Entry) -> bool:
+        leader = best.get(_unit(entry) or ())
+        if leader is None or leader is entry or leader.signal.signature == entry.signal.signature:
+            return False
+        return resolve(entry.signal.signature).generic or entry.signal.fault == leader.signal.fault
+
+    return [entry for entry in kept if not covered(entry)]
+
+
+def _unit(entry: Entry) -> tuple[object, ...] | None:
+    """Return the multi-line message that an entry's first line is part of."""
+    signal = entry.signal
+    return (signal.source, *signal.first.unit) if signal.first.unit else None
+
+
+def _worth(signature: Signature, entry: Entry) -> tuple[object, ...]:
+    return signature.generic, -signature.severity.rank, not signature.decisive, entry.first.order, signature.id

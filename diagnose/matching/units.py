@@ -23,7 +23,7 @@ class Unit(Model):
     name: str
     hint: str
     begin: str
-    end: str
+    end: str | None = None
     within: str
     lines: int = Field(le=1000)
 
@@ -60,14 +60,29 @@ def _extent(unit: Unit, data: bytes, segment: Segment, label: str, decode: Decod
     begin = segment if _is(unit.begin, own) else _walk(unit, _before(data, segment), message, unit.begin, unit.end)
     if begin is None:
         return None
+    if unit.end is None:
+        return begin, _while_within(unit, segment, _after(data, segment), message)
     if begin is not segment and _is(unit.end, own):
         return begin, segment
     end = _walk(unit, _after(data, segment), message, unit.end, unit.begin)
     return (begin, end) if end else None
 
 
+def _while_within(
+    unit: Unit, last: Segment, segments: Iterator[Segment], message: Callable[[Segment], bytes | None]
+) -> Segment:
+    """Return the last segment that is still part of a unit that has no end of its own."""
+    for segment in islice(segments, unit.lines):
+        text = message(segment)
+        if text is not None:
+            if not _is(unit.within, text):
+                return last
+            last = segment
+    return last
+
+
 def _walk(
-    unit: Unit, segments: Iterator[Segment], message: Callable[[Segment], bytes | None], goal: str, border: str
+    unit: Unit, segments: Iterator[Segment], message: Callable[[Segment], bytes | None], goal: str, border: str | None
 ) -> Segment | None:
     """Return the first segment that matches `goal`, unless the unit is over before."""
     for segment in islice(segments, unit.lines):
@@ -76,7 +91,7 @@ def _walk(
             continue
         if _is(goal, text):
             return segment
-        if _is(border, text) or not _is(unit.within, text):
+        if (border and _is(border, text)) or not _is(unit.within, text):
             return None
     return None
 
