@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, cast
 
 import numpy as np
 
-from ingest.sources import Unreadable
+from ingest.errors import Unreadable
 from schemas.record import SEGMENT_BYTES, WINDOW_BYTES, Chunk
 
 SIZE_BYTES: Final = 1024 * 1024

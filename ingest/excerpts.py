@@ -5,7 +5,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from ingest.sources import Input, Unreadable
+from ingest.errors import Unreadable
+from ingest.sources import Input
 
 LINE_BYTES: Final = 4 * 1024
 """A line is shown up to here."""

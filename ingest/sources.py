@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from ingest import archives, rotation, spool
+from ingest.errors import Unreadable
 from schemas.record import Origin, Source
 
 _ADVICE: Final = (
@@ -26,22 +27,6 @@ _ADVICE: Final = (
     ("damaged", "Copy it anew; what could be read before the damage is read."),
 )
 _ADVICE_ELSE: Final = "Check that it can be read, for example with cat."
-
-
-class IngestError(Exception):
-    """Something is wrong with what is to be read."""
-
-
-class Unreadable(IngestError):
-    """The rest of a source cannot be read. `source` is its name, `reason` one line."""
-
-    def __init__(self, source: str, reason: str) -> None:
-        super().__init__(source, reason)
-        self.source = source
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.source}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +203,7 @@ class _Finder:
     def _file(self, path: str, name: str, parts: tuple[str, ...], status: os.stat_result, *, named: bool) -> None:
         try:
             with archives.open_stream(path, name) as stream:
-                head = stream.peek(archives.HEAD_BYTES) or stream.read(1)
+                head = stream.peek(spool.HEAD_BYTES) or stream.read(1)
                 if archives.is_tar(head):
                     self._archive(stream, path, name, parts)
                 elif not named and (reason := spool.binary(stream)):

@@ -8,7 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any, Final, Protocol, Self
 
-from ingest import archives, sources
+from ingest import codecs
+from ingest.errors import Unreadable
 
 _READ_BYTES: Final = 64 * 1024
 _DISK: Final = "/var/tmp"  # noqa: S108 - `tempfile` chooses the name in it
@@ -34,6 +35,10 @@ _MAGICS: Final = tuple(
         ("TFRecord, such as TensorBoard's events", rb"(?!\0{4}).{4}\0{4}.{4}[\x08-\x1a]"),
     )
 )
+
+
+HEAD_BYTES: Final = 8 * 1024
+"""How much of a stream tells what it contains."""
 
 
 class Pipe(Protocol):
@@ -75,12 +80,12 @@ def binary(stream: "PlainFile | Blocks") -> str | None:
 
     A log that was truncated under its writer begins with NULs: then the end is judged, where it can be had.
     """
-    head = stream.peek(archives.HEAD_BYTES)
+    head = stream.peek(HEAD_BYTES)
     for kind, magic in _MAGICS:
         if magic.match(head):
             return kind
     if head and not head.strip(b"\0"):
-        head = stream.peek_end(archives.HEAD_BYTES) if isinstance(stream, PlainFile) else b""
+        head = stream.peek_end(HEAD_BYTES) if isinstance(stream, PlainFile) else b""
         return None if head.strip(b"\0") else "nothing but NULs"
     text = head.strip(b"\0")
     nuls = text.count(0)
@@ -124,7 +129,7 @@ class PlainFile(io.FileIO):
             raise self._unreadable(error) from error
 
     def _unreadable(self, error: OSError) -> Exception:
-        return sources.Unreadable(self.label, error.strerror or str(error))
+        return Unreadable(self.label, error.strerror or str(error))
 
 
 class Blocks(io.RawIOBase):
@@ -136,7 +141,7 @@ class Blocks(io.RawIOBase):
         self._blocks = blocks
         self._below = below
         self._pending = memoryview(b"")
-        self._error: sources.Unreadable | None = None
+        self._error: Unreadable | None = None
 
     def readable(self) -> bool:
         """Return true."""
@@ -184,8 +189,8 @@ class Blocks(io.RawIOBase):
         try:
             if self._error is None:
                 return next(filter(None, self._blocks), b"")
-        except sources.Unreadable as error:
-            self._error = sources.Unreadable(self.label, error.reason)
-        except archives.DAMAGE as error:
-            self._error = sources.Unreadable(self.label, f"damaged data: {error}")
+        except Unreadable as error:
+            self._error = Unreadable(self.label, error.reason)
+        except codecs.DAMAGE as error:
+            self._error = Unreadable(self.label, f"damaged data: {error}")
         return b""

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from diagnose.correlation.conclusion import Conclusion
+from ingest.errors import Unreadable
 from ingest.excerpts import excerpts, head, tail
 from ingest.redaction import shown
-from ingest.sources import Input, Unreadable
+from ingest.sources import Input
 from schemas.incident import ContextLine, Evidence, Incident, Place, Role, Surprise
 from schemas.signal import SourceRead
 from schemas.vocabulary import Impact

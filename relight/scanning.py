@@ -15,8 +15,9 @@ from diagnose.matching.signals import SourceFold
 from ingest import archives
 from ingest.chunks import chunks, ranges
 from ingest.decode import decoder_for
+from ingest.errors import Unreadable
 from ingest.redaction import shown
-from ingest.sources import Input, Unreadable
+from ingest.sources import Input
 from relight.catalogue import automaton, catalogue
 from schemas.record import Chunk, Decoder, Source
 from schemas.signal import Mark, Signal, SourceRead

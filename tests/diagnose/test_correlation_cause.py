@@ -3,7 +3,21 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made import FELL_OFF, START, STEP, TIMEOUT, USER_ERROR, WORKER_FAILED, concluded, evidence, failure, resolve, roles, said, timeout
+from made import (
+    FELL_OFF,
+    START,
+    STEP,
+    TIMEOUT,
+    USER_ERROR,
+    WORKER_FAILED,
+    concluded,
+    evidence,
+    failure,
+    resolve,
+    roles,
+    said,
+    timeout,
+)
 
 from diagnose.correlation.causes import cause_graph
 from schemas.faults import fault_classes
@@ -28,7 +42,12 @@ def test_a_gpu_that_falls_off_the_bus_explains_the_cuda_error_the_timeouts_and_t
         said(WORKER_FAILED, 1520),
     )
     assert found.signature == FELL_OFF
-    assert roles(found) == {FELL_OFF: Role.CAUSE, ILLEGAL: Role.SYMPTOM, TIMEOUT: Role.SYMPTOM, WORKER_FAILED: Role.SYMPTOM}
+    assert roles(found) == {
+        FELL_OFF: Role.CAUSE,
+        ILLEGAL: Role.SYMPTOM,
+        TIMEOUT: Role.SYMPTOM,
+        WORKER_FAILED: Role.SYMPTOM,
+    }
     assert {s.signature for s in found.symptoms} == {ILLEGAL, TIMEOUT, WORKER_FAILED}
 
 

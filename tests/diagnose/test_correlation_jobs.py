@@ -24,11 +24,16 @@ def grouped(*stories: list[Signal], more: tuple[SourceRead, ...] = (), by: Group
     """Return the sources of each run."""
     signals = [signal for story in stories for signal in story]
     sources = [read(name, signals) for name in dict.fromkeys(s.source for s in signals)]
-    return [[lane.source for lane in run.lanes] for run in concluded(*signals, sources=[*sources, *more], grouping=by).runs]
+    return [
+        [lane.source for lane in run.lanes] for run in concluded(*signals, sources=[*sources, *more], grouping=by).runs
+    ]
 
 
 def test_files_of_two_job_ids_are_two_runs() -> None:
-    assert grouped(run_in("a.log", job="7"), run_in("b.log", job="8"), run_in("c.log", job="7")) == [["a.log", "c.log"], ["b.log"]]
+    assert grouped(run_in("a.log", job="7"), run_in("b.log", job="8"), run_in("c.log", job="7")) == [
+        ["a.log", "c.log"],
+        ["b.log"],
+    ]
 
 
 def test_a_file_without_a_job_id_belongs_to_the_only_job_there_is() -> None:
@@ -41,7 +46,9 @@ def test_a_run_is_called_by_its_job_id() -> None:
     assert run.name == "job 7"
 
 
-@pytest.mark.parametrize("names", [("gpu-01/app.log", "gpu-02/app.log"), ("rank0.log", "rank1.log"), ("0.log", "1.log")])
+@pytest.mark.parametrize(
+    "names", [("gpu-01/app.log", "gpu-02/app.log"), ("rank0.log", "rank1.log"), ("0.log", "1.log")]
+)
 def test_files_of_hosts_or_ranks_at_the_same_time_are_one_run(names: tuple[str, str]) -> None:
     assert grouped(*(run_in(name) for name in names)) == [sorted(names)]
 
@@ -57,11 +64,16 @@ def test_files_of_different_names_that_start_at_different_times_are_several_runs
 
 def test_a_log_of_the_kernel_belongs_to_the_run_it_shares_most_time_with() -> None:
     kernel = [said(FELL_OFF, 1450, source="kern.log", host="gpu-01", pci="3b")]
-    assert grouped(run_in("result_0.txt"), run_in("result_1.txt", begin=1000), kernel) == [["kern.log", "result_1.txt"], ["result_0.txt"]]
+    assert grouped(run_in("result_0.txt"), run_in("result_1.txt", begin=1000), kernel) == [
+        ["kern.log", "result_1.txt"],
+        ["result_0.txt"],
+    ]
 
 
 def test_without_any_start_all_files_are_one_run() -> None:
-    assert grouped([said(USER_ERROR, 0, source="a.log")], [said(WORKER_FAILED, 9000, source="b.log")]) == [["a.log", "b.log"]]
+    assert grouped([said(USER_ERROR, 0, source="a.log")], [said(WORKER_FAILED, 9000, source="b.log")]) == [
+        ["a.log", "b.log"]
+    ]
 
 
 def test_every_file_is_a_run_if_a_person_says_so() -> None:
@@ -74,11 +86,15 @@ def test_every_directory_is_a_run_if_a_person_says_so() -> None:
 
 
 def test_everything_is_one_run_if_a_person_says_so() -> None:
-    assert grouped(run_in("a.log", job="7"), run_in("b.log", begin=9000, job="8"), by=Grouping.ALL) == [["a.log", "b.log"]]
+    assert grouped(run_in("a.log", job="7"), run_in("b.log", begin=9000, job="8"), by=Grouping.ALL) == [
+        ["a.log", "b.log"]
+    ]
 
 
 @given(
-    st.lists(st.sampled_from(["rank0.log", "result_1.txt", "gpu-01/kern.log", "x/notes.txt", "slurm-7.out"]), unique=True),
+    st.lists(
+        st.sampled_from(["rank0.log", "result_1.txt", "gpu-01/kern.log", "x/notes.txt", "slurm-7.out"]), unique=True
+    ),
     st.integers(0, 3),
     st.sampled_from(list(Grouping)),
 )
@@ -98,7 +114,11 @@ def test_each_rank_of_a_run_has_a_lane_with_its_times() -> None:
 
 
 def test_incidents_come_with_the_worst_impact_first() -> None:
-    signals = [*run_in("result_0.txt"), *run_in("result_1.txt", begin=1000)[:2], timeout(9000, 0, source="result_2.txt")]
+    signals = [
+        *run_in("result_0.txt"),
+        *run_in("result_1.txt", begin=1000)[:2],
+        timeout(9000, 0, source="result_2.txt"),
+    ]
     impacts = [i.impact.value for i in concluded(*signals).incidents]
     order = ["failed", "degraded", "none"]
     assert all(order.index(one) <= order.index(other) for one, other in pairwise(impacts))

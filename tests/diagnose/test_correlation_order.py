@@ -3,11 +3,25 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made import DONE, FELL_OFF, START, STEP, TIMEOUT, USER_ERROR, WORKER_FAILED, concluded, failure, outcomes, read, said, timeout
+from made import (
+    DONE,
+    FELL_OFF,
+    START,
+    STEP,
+    TIMEOUT,
+    USER_ERROR,
+    WORKER_FAILED,
+    concluded,
+    failure,
+    outcomes,
+    read,
+    resolve,
+    said,
+    timeout,
+)
 
 from diagnose.correlation.conclusion import conclude
 from diagnose.correlation.moments import SKEW_S, Moment, in_order
-from made import resolve
 from schemas.signal import Signal
 
 
@@ -45,7 +59,9 @@ def test_a_line_without_a_time_lies_between_those_around_it_that_have_one() -> N
 @pytest.mark.parametrize("late", [0.5, 3.0, SKEW_S - 0.5])
 def test_a_cause_on_a_clock_that_is_fast_by_seconds_is_still_the_cause(late: float) -> None:
     lost = said(FELL_OFF, 910 + late, source="gpu-02.kern", host="gpu-02", pci="3b")
-    found = failure(said(START, 0), said(STEP, 60, until=900), said("cuda.illegal-access", 910, source="rank9.log"), lost)
+    found = failure(
+        said(START, 0), said(STEP, 60, until=900), said("cuda.illegal-access", 910, source="rank9.log"), lost
+    )
     assert found.signature == FELL_OFF
 
 
@@ -75,7 +91,9 @@ def test_the_order_of_signals_and_sources_does_not_matter(signals: list[Signal],
 
 
 TOLD = st.tuples(
-    st.sampled_from([START, STEP, DONE, USER_ERROR, FELL_OFF, TIMEOUT, WORKER_FAILED, "gpu.thermal-slowdown", "nvrm.xid.45"]),
+    st.sampled_from(
+        [START, STEP, DONE, USER_ERROR, FELL_OFF, TIMEOUT, WORKER_FAILED, "gpu.thermal-slowdown", "nvrm.xid.45"]
+    ),
     st.one_of(st.none(), st.integers(0, 3000)),
     st.integers(1, 3000),
     st.sampled_from(["job.log", "rank1.log", "gpu-02.kern"]),
@@ -95,7 +113,10 @@ def test_any_signals_are_concluded_from_and_in_any_order_alike(stories: list[tup
     shuffled = random.sample(signals, len(signals))
     assert conclude(sources[::-1], shuffled, resolve) == found
     assert all(i.confidence <= 0.98 for i in found.incidents)
-    assert all(run.outcome != "failed" or any(i.run == run.name and i.impact == "failed" for i in found.incidents) for run in found.runs)
+    assert all(
+        run.outcome != "failed" or any(i.run == run.name and i.impact == "failed" for i in found.incidents)
+        for run in found.runs
+    )
 
 
 def test_a_run_without_any_time_is_judged_by_its_lines() -> None:

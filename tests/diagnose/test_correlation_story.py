@@ -19,7 +19,12 @@ def test_an_error_that_is_followed_by_progress_is_healed() -> None:
 
 
 def test_an_error_that_is_followed_by_an_echo_of_progress_only_is_not_healed() -> None:
-    assert outcomes(said(START, 0), said(STEP, 60, source="b.log", rank=1), said(USER_ERROR, 60, rank=0), said(STEP, 62, source="b.log", line=999, rank=1)) == ["failed"]
+    assert outcomes(
+        said(START, 0),
+        said(STEP, 60, source="b.log", rank=1),
+        said(USER_ERROR, 60, rank=0),
+        said(STEP, 62, source="b.log", line=999, rank=1),
+    ) == ["failed"]
 
 
 def test_a_healed_error_is_not_why_the_run_ended_later() -> None:
@@ -54,7 +59,9 @@ def test_a_run_that_went_on_after_a_word_of_success_and_then_failed_has_failed()
 
 def test_the_runs_own_verdict_is_final_whatever_comes_later() -> None:
     verdict = said("marker.success.mlperf", 900)
-    assert outcomes(said(START, 0), said(STEP, 800), verdict, said(STEP, 1000, line=20000), said(FELL_OFF, 1100, pci="3b")) == ["succeeded"]
+    assert outcomes(
+        said(START, 0), said(STEP, 800), verdict, said(STEP, 1000, line=20000), said(FELL_OFF, 1100, pci="3b")
+    ) == ["succeeded"]
 
 
 def test_a_verdict_of_failure_is_final_though_the_run_went_on_after_it() -> None:
@@ -65,11 +72,23 @@ def test_a_verdict_of_failure_is_final_though_the_run_went_on_after_it() -> None
 
 
 def test_a_verdict_counts_no_more_once_the_run_has_started_anew() -> None:
-    story = [said(START, 0), said("marker.success.mlperf", 900), said(START, 1000), said(STEP, 1100), said(USER_ERROR, 1200)]
+    story = [
+        said(START, 0),
+        said("marker.success.mlperf", 900),
+        said(START, 1000),
+        said(STEP, 1100),
+        said(USER_ERROR, 1200),
+    ]
     assert outcomes(*story) == ["failed"]
 
 
-RESTARTED = [said(START, 0), said(STEP, 60, until=500), said(USER_ERROR, 510), said(START, 600), said(STEP, 700, until=900)]
+RESTARTED = [
+    said(START, 0),
+    said(STEP, 60, until=500),
+    said(USER_ERROR, 510),
+    said(START, 600),
+    said(STEP, 700, until=900),
+]
 
 
 def test_a_second_start_after_a_failure_begins_a_new_attempt_of_the_same_run() -> None:

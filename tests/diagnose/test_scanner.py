@@ -52,7 +52,9 @@ def test_hits_and_stretches_come_in_the_order_of_their_lines(scanner: Scanner) -
 
 
 def test_a_stretch_counts_its_lines_and_keeps_the_first_and_the_last(scanner: Scanner) -> None:
-    (stretch,) = findings(scanner, text(*(f"Epoch: [1][{n:3}/391]\tTime  0.12 ( 0.15)\tData  0.01 ( 0.02)" for n in range(1, 41))))
+    (stretch,) = findings(
+        scanner, text(*(f"Epoch: [1][{n:3}/391]\tTime  0.12 ( 0.15)\tData  0.01 ( 0.02)" for n in range(1, 41)))
+    )
     assert isinstance(stretch, Stretch)
     assert (stretch.count, stretch.first.line, stretch.last.line) == (40, 1, 40)
 
@@ -75,7 +77,9 @@ def test_no_match_line_of_noise_or_teardown_is_a_hit_where_its_writer_is_not_kno
 
 
 def test_a_catch_all_is_silent_where_a_specific_signature_has_spoken(scanner: Scanner) -> None:
-    assert names(scanner, "RuntimeError: CUDA error: an illegal memory access was encountered") == ["cuda.illegal-access"]
+    assert names(scanner, "RuntimeError: CUDA error: an illegal memory access was encountered") == [
+        "cuda.illegal-access"
+    ]
     assert names(scanner, "RuntimeError: the flux capacitor is empty") == ["python.runtime-error"]
 
 

@@ -95,9 +95,9 @@ LINES = st.one_of(
     st.sampled_from([b"Traceback (most recent call last):", VALUE.encode(), b"[rank1]: " + VALUE.encode(), b"-" * 70]),
     st.binary(max_size=40),
 )
-LOGS = st.lists(st.tuples(LINES, st.sampled_from([b"\n", b"\n", b"\n", b"\r", b"\r\n", b"\0\n", b""])), max_size=30).map(
-    lambda lines: b"".join(line + end for line, end in lines)
-)
+LOGS = st.lists(
+    st.tuples(LINES, st.sampled_from([b"\n", b"\n", b"\n", b"\r", b"\r\n", b"\0\n", b""])), max_size=30
+).map(lambda lines: b"".join(line + end for line, end in lines))
 
 
 @given(data=LOGS, size=st.sampled_from([64, 1000]))

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingest.chunks import chunks, ranges
-from ingest.sources import Unreadable
+from ingest.errors import Unreadable
 from schemas.record import SEGMENT_BYTES, WINDOW_BYTES, Chunk
 
 MANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

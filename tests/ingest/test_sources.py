@@ -21,8 +21,9 @@ import zstandard
 
 from ingest import archives
 from ingest.chunks import chunks
+from ingest.errors import Unreadable
 from ingest.rotation import natural, streams
-from ingest.sources import Discovery, Input, Unreadable, discover
+from ingest.sources import Discovery, Input, discover
 from schemas.record import Origin
 
 TEXT = b"".join(b"step %d loss %f\n" % (step, 1 / (step + 1)) for step in range(20_000))

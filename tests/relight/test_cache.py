@@ -104,7 +104,7 @@ def test_a_relative_cache_home_is_passed_over(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("kind", ["catalogue", "automaton"])
-@pytest.mark.parametrize("damage", [b"", b"relight cache 0\n" + bytes(64), bytes(999)])
+@pytest.mark.parametrize("damage", [b"", b"relight cache 0\n" + bytes(64), bytes(999)], ids=["empty", "old", "zeros"])
 def test_a_damaged_file_is_made_anew(home: Path, kind: str, damage: bytes) -> None:
     known = catalogue()
     order, _ = automaton(known)
@@ -125,7 +125,10 @@ def test_an_automaton_of_another_cpu_or_version_is_made_anew(home: Path) -> None
     again, found = automaton(known)
     assert again == order
     hits: list[int] = []
-    found.scan(b"NVRM: Xid (PCI:0000:3b:00): 79, pid=1, GPU has fallen off the bus.\n", match_event_handler=lambda n, *_: hits.append(n))
+    found.scan(
+        b"NVRM: Xid (PCI:0000:3b:00): 79, pid=1, GPU has fallen off the bus.\n",
+        match_event_handler=lambda n, *_: hits.append(n),
+    )
     assert hits
 
 

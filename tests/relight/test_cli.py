@@ -12,7 +12,9 @@ from relight.published import MODELS
 from schemas.faults import fault_classes
 from schemas.incident import ScanReport
 
-FAILED = "2026-11-24 03:12:01 INFO starting\nTraceback (most recent call last):\nValueError: the flux capacitor is empty\n"
+FAILED = (
+    "2026-11-24 03:12:01 INFO starting\nTraceback (most recent call last):\nValueError: the flux capacitor is empty\n"
+)
 QUIET = "2026-11-24 03:12:01 INFO all is well\n"
 
 
@@ -39,7 +41,10 @@ def test_the_version_is_told() -> None:
     assert relight("--version").stdout == f"relight, version {__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [["scam"], ["scan"], ["scan", "--jobs", "-1", "."], ["scan", "--format", "xml", "."], ["rules", "show"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["scam"], ["scan"], ["scan", "--jobs", "-1", "."], ["scan", "--format", "xml", "."], ["rules", "show"]],
+)
 def test_a_mistake_in_the_arguments_is_told_with_status_2(arguments: list[str]) -> None:
     result = relight(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")
@@ -135,11 +140,10 @@ def test_a_rule_that_is_not_known_suggests_near_ones() -> None:
     assert "`relight rules list`" in relight("rules", "show", "qqqqqqqq").stderr
 
 
-@pytest.mark.parametrize("word", ["check", "test"])
-def test_the_shipped_rules_pass(word: str) -> None:
-    result = relight("rules", word)
+def test_the_shipped_rules_pass() -> None:
+    result = relight("rules", "check")
     assert result.exit_code == 0
-    assert result.stdout.endswith(f" rules pass the {word}.\n")
+    assert result.stdout.endswith(" rules pass the check.\n")
 
 
 def test_rules_of_ones_own_are_checked_alone_and_every_complaint_is_a_line(tmp_path: Path) -> None:

@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LOG = "".join(
-    f"[rank{rank}]: {line}\n"
-    for rank in range(8)
-    for line in ("Traceback (most recent call last):", "ValueError: the flux capacitor is empty")
-) + "NVRM: Xid (PCI:0000:3b:00): 79, pid=4711, name=python, GPU has fallen off the bus.\n"
+LOG = (
+    "".join(
+        f"[rank{rank}]: {line}\n"
+        for rank in range(8)
+        for line in ("Traceback (most recent call last):", "ValueError: the flux capacitor is empty")
+    )
+    + "NVRM: Xid (PCI:0000:3b:00): 79, pid=4711, name=python, GPU has fallen off the bus.\n"
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +36,18 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("installed")
     venv.create(folder, with_pip=False)
     own = folder / "bin" / "python"
-    install = [sys.executable, "-m", "pip", "--python", str(own), "install", "--no-deps", "--no-index", "-q", str(wheel)]
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(own),
+        "install",
+        "--no-deps",
+        "--no-index",
+        "-q",
+        str(wheel),
+    ]
     subprocess.run(install, check=True, capture_output=True)
     (site,) = folder.glob("lib/python*/site-packages")
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
