@@ -40,7 +40,29 @@ def _mistakes() -> Iterator[None]:
         raise _OneLine(f"{error.filename}: permission denied") from None
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _OneLineGroup(click.Group):
+    """A group whose mistakes in usage are one line too: what is wrong, and which help to read."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the command line; exit with status 2 on misuse."""
+        try:
+            sys.exit(super().main(*args, **extra | {"standalone_mode": False}) or 0)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message())
+            sys.exit(MISUSE)
+        except click.UsageError as error:
+            path = error.ctx.command_path if error.ctx else "relight"
+            click.echo(f"relight: {error.format_message()} See `{path} --help`.", err=True)
+            sys.exit(MISUSE)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except click.Abort:
+            click.echo("relight: interrupted", err=True)
+            sys.exit(130)
+
+
+@click.group(cls=_OneLineGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="relight")
 def main() -> None:
     """Name the line that broke a training run, and say what to do about it."""

@@ -47,6 +47,11 @@ def test_a_helper_step_that_failed_before_the_start_is_not_the_cause() -> None:
     assert failed.signature == FELL_OFF
 
 
+def test_what_failed_before_the_start_is_not_why_a_run_ended_that_made_no_progress() -> None:
+    found = failure(said("config.mount-missing", 0), said(START, 100), said(USER_ERROR, 150))
+    assert found.signature == USER_ERROR
+
+
 def test_a_traceback_at_tear_down_after_success_harms_nothing() -> None:
     found = concluded(said(START, 0), said(STEP, 60, until=900), said(DONE, 1000), said(USER_ERROR, 1003))
     assert found.runs[0].outcome == "succeeded"
@@ -72,14 +77,9 @@ def test_a_verdict_of_failure_is_final_though_the_run_went_on_after_it() -> None
 
 
 def test_a_verdict_counts_no_more_once_the_run_has_started_anew() -> None:
-    story = [
-        said(START, 0),
-        said("marker.success.mlperf", 900),
-        said(START, 1000),
-        said(STEP, 1100),
-        said(USER_ERROR, 1200),
-    ]
-    assert outcomes(*story) == ["failed"]
+    story = [said(START, 0), said("marker.success.mlperf", 900)]
+    again = [said("marker.start.megatron", 1000), said(STEP, 1100), said(USER_ERROR, 1200)]
+    assert outcomes(*story, *again) == ["failed"]
 
 
 RESTARTED = [

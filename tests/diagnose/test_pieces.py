@@ -46,6 +46,7 @@ def test_a_piece_is_the_whole_pattern_or_holds_enough_fixed_characters_in_every_
         (r"(?:cannot allocate|no memory left) x", "(cannot allocate|no memory left)"),
         (r"long enough alone(?:s)? and more of it", "long enough alone"),
         (r"first alternative \d|second alternative \d", "first alternative |second alternative "),
+        (r"(?:a very long first alternative|no) but long enough", " but long enough"),
         (r"(?:connection refused)+", "(connection refused)"),
         (r"connection refuse?d too", "connection refus"),
     ],

@@ -1,6 +1,7 @@
 """Signals: what repeats is one, what the run moves on from ends, and how a source was cut leaves no trace."""
 
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,18 @@ def test_a_file_that_is_read_in_ranges_gives_the_signals_of_one_pass(
     path = tmp_path / "job.log"
     path.write_bytes(data)
     assert signals_by_ranges(scanner, path, parts) == signals(scanner, data)
+
+
+WORDS = (step(7), VALUE, ":::MLL 1764000000.123 run_start: {}", "[rank0]: Training completed")
+
+
+@pytest.mark.parametrize("first", WORDS)
+def test_a_chapter_of_the_story_goes_on_where_a_range_ends(scanner: Scanner, tmp_path: Path, first: str) -> None:
+    path = tmp_path / "job.log"
+    for rest in product(WORDS, repeat=3):
+        path.write_bytes(text(first, *rest))
+        whole = signals(scanner, path.read_bytes())
+        assert [signals_by_ranges(scanner, path, parts) for parts in (2, 3, 4)] == [whole] * 3
 
 
 @given(data=st.one_of(st.binary(max_size=400), LOGS, LOGS.map(lambda data: data[7:-9])))

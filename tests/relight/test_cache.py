@@ -1,4 +1,4 @@
-"""The cache on disk: what is kept comes back, what cannot be trusted is made anew, and without one a scan still works."""
+"""The cache on disk: what is kept comes back, what cannot be trusted is made anew, and a scan needs none."""
 
 import os
 from pathlib import Path
