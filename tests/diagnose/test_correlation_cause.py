@@ -81,19 +81,27 @@ def test_two_gpus_that_fall_are_two_pieces_of_evidence() -> None:
     assert len([e for e in found.evidence if e.signature == FELL_OFF]) == 2
 
 
-def test_what_broke_around_the_time_minus_the_timeout_outranks_what_stands_just_above_it() -> None:
+def test_what_broke_around_the_time_minus_the_timeout_outranks_what_came_long_before_and_what_stands_just_above() -> (
+    None
+):
+    before = said("config.yaml", 100, rank=1, source="rank1.log")
     broke = said("storage.stale-handle", 905, rank=3, source="rank3.log")
     above = said("python.file-not-found", 1499, rank=0, source="rank0.log")
-    found = failure(*RUNS, broke, above, *ranks_time_out(1500, 0, 1, 2))
+    found = failure(said(START, 0), before, broke, above, *ranks_time_out(1500, 0, 1, 2))
     assert found.signature == broke.signature
 
 
 def test_a_later_record_of_the_kernel_explains_the_earlier_sign() -> None:
-    killed = said("launcher.worker-sigkill", 910, rank=3)
+    killed = said("storage.worker-killed", 910, rank=3)
     record = said("kernel.oom-kill-cgroup", 930, source="gpu-02.kern", host="gpu-02")
     found = failure(*RUNS, killed, record)
-    assert found.signature == "kernel.oom-kill-cgroup"
-    assert roles(found)["launcher.worker-sigkill"] is Role.SYMPTOM
+    assert roles(found) == {record.signature: Role.CAUSE, killed.signature: Role.SYMPTOM}
+
+
+def test_a_record_of_the_kernel_that_comes_much_later_explains_nothing_before_it() -> None:
+    killed = said("storage.worker-killed", 910, rank=3)
+    record = said("kernel.oom-kill-cgroup", 1200, source="gpu-02.kern", host="gpu-02")
+    assert failure(*RUNS, killed, record).signature == killed.signature
 
 
 def test_a_cause_does_not_explain_what_came_before_it() -> None:
@@ -108,16 +116,15 @@ def test_a_warning_is_the_cause_of_the_fault_that_it_led_to_on_its_host() -> Non
     assert roles(found)[FELL_OFF] is Role.SYMPTOM
 
 
-@pytest.mark.parametrize(
-    "hot",
-    [
-        said("gpu.thermal-slowdown", 890, gpu="3", source="gpu-07.kern", host="gpu-07"),
-        said("gpu.thermal-slowdown", -3000, line=1, gpu="3", **KERNEL),
-    ],
-    ids=["on another host", "long before"],
-)
-def test_a_warning_did_not_lead_to_a_fault(hot: object) -> None:
+def test_a_warning_on_another_host_did_not_lead_to_a_fault() -> None:
+    hot = said("gpu.thermal-slowdown", 890, gpu="3", source="gpu-07.kern", host="gpu-07")
     assert failure(*RUNS, hot, said(FELL_OFF, 910, pci="3b", **KERNEL)).signature == FELL_OFF
+
+
+@pytest.mark.parametrize(("at", "cause"), [(400, "gpu.thermal-slowdown"), (1200, FELL_OFF)])
+def test_a_warning_leads_to_what_follows_within_minutes_only(at: float, cause: str) -> None:
+    hot = said("gpu.thermal-slowdown", 10, gpu="3", **KERNEL)
+    assert failure(said(START, 0), hot, said(FELL_OFF, at, pci="3b", **KERNEL)).signature == cause
 
 
 def test_a_warning_alone_does_not_end_a_run() -> None:

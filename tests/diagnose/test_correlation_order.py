@@ -56,13 +56,25 @@ def test_a_line_without_a_time_lies_between_those_around_it_that_have_one() -> N
     assert bare.until_s - bare.since_s == 100
 
 
-@pytest.mark.parametrize("late", [0.5, 3.0, SKEW_S - 0.5])
-def test_a_cause_on_a_clock_that_is_fast_by_seconds_is_still_the_cause(late: float) -> None:
-    lost = said(FELL_OFF, 910 + late, source="gpu-02.kern", host="gpu-02", pci="3b")
-    found = failure(
-        said(START, 0), said(STEP, 60, until=900), said("cuda.illegal-access", 910, source="rank9.log"), lost
-    )
-    assert found.signature == FELL_OFF
+def test_the_story_of_many_streams_is_told_in_the_order_of_time() -> None:
+    told = in_order([said(STEP, 30, source="a.log"), said(STEP, 20, source="b.log"), said(STEP, 10, source="c.log")])
+    assert [entry.signal.source for entry in told] == ["c.log", "b.log", "a.log"]
+
+
+def test_a_story_is_the_same_in_whatever_order_its_signals_come() -> None:
+    signals = [
+        said(START, 0),
+        said(USER_ERROR, 0, line=50, timed=False),
+        said(STEP, 100),
+        said(STEP, 70, source="b.log"),
+    ]
+    assert in_order(signals) == in_order(signals[::-1]) == in_order(signals[1::2] + signals[::2])
+
+
+@pytest.mark.parametrize(("late", "cause"), [(0.5, "storage.disk-full"), (4.5, "storage.disk-full"), (20, USER_ERROR)])
+def test_a_cause_on_a_clock_that_is_fast_by_seconds_is_still_the_cause(late: float, cause: str) -> None:
+    full = said("storage.disk-full", 910 + late, source="rank9.log", host="gpu-02")
+    assert failure(said(START, 0), said(STEP, 60, until=900), said(USER_ERROR, 910), full).signature == cause
 
 
 GPU = {"source": "gpu-02.kern", "host": "gpu-02"}
@@ -79,6 +91,7 @@ STORY = (
     said("python.runtime-error", 1511, source="rank2.log", rank=2),
     said("storage.disk-full", 1200, source="rank3.log", rank=3),
     said(WORKER_FAILED, 1520, exitcode="1"),
+    said(USER_ERROR, 60, line=415, timed=False),
     said(STEP, None, source="no-times.log", line=7),
     said(USER_ERROR, None, source="no-times.log", line=99),
 )

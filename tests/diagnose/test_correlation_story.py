@@ -48,8 +48,8 @@ def test_a_helper_step_that_failed_before_the_start_is_not_the_cause() -> None:
 
 
 def test_what_failed_before_the_start_is_not_why_a_run_ended_that_made_no_progress() -> None:
-    found = failure(said("config.mount-missing", 0), said(START, 100), said(USER_ERROR, 150))
-    assert found.signature == USER_ERROR
+    found = failure(said(USER_ERROR, 0), said(START, 100), said("cuda.illegal-access", 150))
+    assert found.signature == "cuda.illegal-access"
 
 
 def test_a_traceback_at_tear_down_after_success_harms_nothing() -> None:
@@ -159,6 +159,11 @@ def test_a_launcher_that_reports_a_dead_worker_is_the_cause_only_where_nothing_b
     dead = said(WORKER_FAILED, 80, exitcode="1")
     assert failure(said(START, 0), said(STEP, 60), dead).signature == WORKER_FAILED
     assert failure(said(START, 0), said(STEP, 60), said(USER_ERROR, 70), dead).signature == USER_ERROR
+
+
+def test_a_dead_worker_is_a_consequence_even_where_it_is_reported_before_its_cause() -> None:
+    dead = said(WORKER_FAILED, 70, source="agent.log", exitcode="1")
+    assert failure(said(START, 0), said(STEP, 60), dead, said(USER_ERROR, 90)).signature == USER_ERROR
 
 
 def test_an_incident_keeps_its_id_when_more_is_read_of_its_run() -> None:

@@ -159,9 +159,8 @@ def test_an_option_that_is_not_known_is_refused_and_the_choices_are_named(
     arguments: tuple[str, ...], tmp_path: Path
 ) -> None:
     (tmp_path / "job.log").write_text(GOOD)
-    lines = _refused("scan", tmp_path / "job.log", *arguments)
-    assert "scan --help" in lines[1]
-    assert lines[-1].startswith("Error: ")
+    (line,) = _refused("scan", tmp_path / "job.log", *arguments)
+    assert "scan --help" in line
 
 
 def test_scan_without_a_path_is_refused() -> None:

@@ -45,10 +45,12 @@ def test_the_version_is_told() -> None:
     "arguments",
     [["scam"], ["scan"], ["scan", "--jobs", "-1", "."], ["scan", "--format", "xml", "."], ["rules", "show"]],
 )
-def test_a_mistake_in_the_arguments_is_told_with_status_2(arguments: list[str]) -> None:
+def test_a_mistake_in_the_arguments_is_one_line_and_status_2(arguments: list[str]) -> None:
     result = relight(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "Usage: " in result.stderr
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("relight: ")
+    assert "--help" in line
 
 
 def test_a_scan_names_the_fault_and_ends_with_status_0(log: Path) -> None:
