@@ -32,7 +32,8 @@ class CauseGraph:
         if cause.fault == consequence.fault:
             return consequence.generic or not cause.generic
         known = self.consequences[cause.fault] | _expanded(cause.explains)
-        return consequence.fault in known or consequence.id in known or (consequence.generic and not cause.generic)
+        vaguer = consequence.generic and not cause.generic and cause.fault not in self.symptoms
+        return consequence.fault in known or consequence.id in known or vaguer
 
     def leads_to(self, warning: Signature, fault: Signature) -> bool:
         """Tell whether a warning can have led to a fault by more than what every fault can lead to."""

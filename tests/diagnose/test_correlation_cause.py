@@ -138,7 +138,7 @@ def test_the_culprit_is_the_gpu_by_its_address_and_its_host() -> None:
 
 
 def test_the_culprit_is_the_host_where_the_gpu_is_not_named() -> None:
-    blamed = failure(*RUNS, said("nvrm.init-failed", 910, **KERNEL)).culprit
+    blamed = failure(*RUNS, said(FELL_OFF, 910, **KERNEL)).culprit
     assert (blamed.kind, blamed.host) == (Culprit.HOST, "gpu-02")
 
 

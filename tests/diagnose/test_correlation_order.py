@@ -71,10 +71,14 @@ def test_a_story_is_the_same_in_whatever_order_its_signals_come() -> None:
     assert in_order(signals) == in_order(signals[::-1]) == in_order(signals[1::2] + signals[::2])
 
 
-@pytest.mark.parametrize(("late", "cause"), [(0.5, "storage.disk-full"), (4.5, "storage.disk-full"), (20, USER_ERROR)])
+@pytest.mark.parametrize(
+    ("late", "cause"), [(0.5, "storage.disk-full"), (4.5, "storage.disk-full"), (20, "storage.worker-killed")]
+)
 def test_a_cause_on_a_clock_that_is_fast_by_seconds_is_still_the_cause(late: float, cause: str) -> None:
     full = said("storage.disk-full", 910 + late, source="rank9.log", host="gpu-02")
-    assert failure(said(START, 0), said(STEP, 60, until=900), said(USER_ERROR, 910), full).signature == cause
+    assert (
+        failure(said(START, 0), said(STEP, 60, until=900), said("storage.worker-killed", 910), full).signature == cause
+    )
 
 
 GPU = {"source": "gpu-02.kern", "host": "gpu-02"}

@@ -119,11 +119,14 @@ WORDS = (step(7), VALUE, ":::MLL 1764000000.123 run_start: {}", "[rank0]: Traini
 
 
 @pytest.mark.parametrize("first", WORDS)
-def test_a_chapter_of_the_story_goes_on_where_a_range_ends(scanner: Scanner, tmp_path: Path, first: str) -> None:
+def test_a_chapter_of_the_story_goes_on_where_a_chunk_or_a_range_ends(
+    scanner: Scanner, tmp_path: Path, first: str
+) -> None:
     path = tmp_path / "job.log"
     for rest in product(WORDS, repeat=3):
         path.write_bytes(text(first, *rest))
         whole = signals(scanner, path.read_bytes())
+        assert signals(scanner, path.read_bytes(), 64) == whole
         assert [signals_by_ranges(scanner, path, parts) for parts in (2, 3, 4)] == [whole] * 3
 
 
