@@ -115,7 +115,10 @@ def _same_shape(one: SourceRead, other: SourceRead) -> bool:
 
 
 def _nearest(groups: list[list[SourceRead]], stream: Sequence[SourceRead]) -> list[SourceRead]:
-    """Return the group that a source without a start of its own belongs to: the one it shares most time with."""
+    """Return the group that a source without a start of its own belongs to: the one it shares most time with.
+
+    Among several runs, one that shares none and names no host or rank is a run of its own.
+    """
     if not groups:
         groups.append([])
         return groups[0]
@@ -125,7 +128,11 @@ def _nearest(groups: list[list[SourceRead]], stream: Sequence[SourceRead]) -> li
         group_begin, group_end = _span(group) if group else (-inf, inf)
         return min(end, group_end) - max(begin, group_begin) if begin != -inf and group_begin != -inf else 0.0
 
-    return max(groups, key=shared)
+    best = max(groups, key=shared)
+    if len(groups) > 1 and shared(best) <= 0 and not _placed(stream[0]):
+        groups.append([])
+        return groups[-1]
+    return best
 
 
 def _span(group: Sequence[SourceRead]) -> tuple[float, float]:
@@ -159,7 +166,7 @@ def _name(group: Sequence[SourceRead], grouping: Grouping) -> str:
         if len(set(parts)) > 1:
             break
         shared.append(parts[0])
-    return "/".join(shared) or f"{len(group)} files"
+    return "/".join(shared) or f"{group[0].stream} and {len({s.stream for s in group}) - 1} more"
 
 
 _GROUPERS: Final = {

@@ -12,9 +12,9 @@ from schemas.signal import Signal, SourceRead
 def run_in(source: str, begin: float = 0, **fields: str) -> list[Signal]:
     """Return a run that starts, advances and breaks within 500 s, as one source tells it."""
     return [
-        said(START, begin, line=1, source=source, **fields),
-        said(STEP, begin + 60, line=61, until=begin + 400, source=source, **fields),
-        said(USER_ERROR, begin + 500, line=501, source=source, **fields),
+        said(START, begin, source=source, **fields),
+        said(STEP, begin + 60, until=begin + 400, source=source, **fields),
+        said(USER_ERROR, begin + 500, source=source, **fields),
     ]
 
 
