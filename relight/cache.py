@@ -15,15 +15,20 @@ _MAGIC: Final = b"relight cache 1\n"
 _KEEP: Final = 8
 
 
-def folder() -> Path:
-    """Return the folder of the cache: `$XDG_CACHE_HOME/relight`, or `~/.cache/relight`."""
+def folder() -> Path | None:
+    """Return the folder of the cache: `$XDG_CACHE_HOME/relight`, or `~/.cache/relight`; `None` where there is none."""
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache") / "relight"
+    try:
+        return (Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache") / "relight"
+    except RuntimeError:
+        return None  # a user without a home, as in a container with a random user id
 
 
 def read(kind: str, key: str) -> bytes | None:
     """Return what was kept under a key, or `None` where nothing is or what is there cannot be trusted."""
     path = _path(kind, key)
+    if path is None:
+        return None
     try:
         if not (_private(path.parent) and _private(path)):
             return None
@@ -37,16 +42,21 @@ def read(kind: str, key: str) -> bytes | None:
 def write(kind: str, key: str, payload: bytes) -> None:
     """Keep a payload under a key. A cache that cannot be written costs time, never a scan."""
     path = _path(kind, key)
+    if path is None:
+        return
     with suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(_MAGIC + _digest(key, payload) + payload)
-        os.replace(file.name, path)
+        with tempfile.TemporaryDirectory(dir=path.parent) as new:
+            fresh = Path(new) / path.name
+            fresh.write_bytes(_MAGIC + _digest(key, payload) + payload)
+            fresh.chmod(0o600)
+            os.replace(fresh, path)
         _forget_old(path.parent, kind)
 
 
-def _path(kind: str, key: str) -> Path:
-    return folder() / f"{kind}-{hashlib.sha256(key.encode()).hexdigest()[:40]}"
+def _path(kind: str, key: str) -> Path | None:
+    where = folder()
+    return where / f"{kind}-{hashlib.sha256(key.encode()).hexdigest()[:40]}" if where else None
 
 
 def _digest(key: str, payload: bytes) -> bytes:

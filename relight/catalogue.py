@@ -2,13 +2,14 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Final
 
 import hyperscan
 import orjson
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from diagnose.matching import database
 from diagnose.matching.database import Plan
@@ -49,7 +50,8 @@ def catalogue(own: Sequence[Path] = ()) -> Catalogue:
     """
     key = _key(rule_files(own))
     if (kept := cache.read("catalogue", key)) is not None:
-        return Catalogue(_SIGNATURES.validate_json(kept))
+        with suppress(ValidationError):  # of another version of the model: read afresh below
+            return Catalogue(_SIGNATURES.validate_json(kept))
     made = catalogue_of(_sound(rules(own), own))
     cache.write("catalogue", key, orjson.dumps([s.model_dump(mode="json", by_alias=True) for s in made.signatures]))
     return made
@@ -68,10 +70,8 @@ def automaton(known: Catalogue) -> tuple[Plan, hyperscan.Database]:
     """Return how a catalogue is compiled, and the compiled automaton."""
     key = database.key(known)
     if (kept := cache.read("automaton", key)) is not None:
-        try:
+        with suppress(hyperscan.error, ValueError, TypeError):  # of another CPU or version: compiled anew below
             return database.loaded(known, kept)
-        except hyperscan.error:
-            pass  # of another CPU or version of the library: compiled anew below
     order = database.plan(known)
     made = database.compiled(order.expressions)
     cache.write("automaton", key, database.dumped(order, made))

@@ -10,9 +10,9 @@ from schemas.vocabulary import Culprit
 def culprit(finding: Finding, host_of: Mapping[int, str], world: Sequence[int]) -> Blamed:
     """Return who is to blame: the sort of thing that the signature blames, as exactly as its evidence tells."""
     signal, told = finding.first.signal, finding.captures
-    rank = signal.rank if signal.rank is not None else None
     if finding.fault == "comm.collective_timeout":
-        rank = _missing(finding, world)
+        return _absent(_missing(finding, world), host_of)
+    rank = signal.rank
     host = told.get("host") or signal.host or (host_of.get(rank) if rank is not None else None)
     gpu = (
         told.get("gpu_uuid")
@@ -29,6 +29,15 @@ def culprit(finding: Finding, host_of: Mapping[int, str], world: Sequence[int]) 
         nic=told.get("nic"),
         file=told.get("file"),
     )
+    return blamed.model_copy(update={"name": _named(blamed)})
+
+
+def _absent(rank: int | None, host_of: Mapping[int, str]) -> Blamed:
+    """Return the rank for which the others waited: where it ran is known from elsewhere, not from who waited."""
+    if rank is None:
+        return Blamed(kind=Culprit.JOB, name="the job")
+    host = host_of.get(rank)
+    blamed = Blamed(kind=Culprit.RANK, name="", host=host, rank=rank)
     return blamed.model_copy(update={"name": _named(blamed)})
 
 

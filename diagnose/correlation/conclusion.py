@@ -1,6 +1,6 @@
 """The conclusion: for every job its run with attempts and outcomes, and the incidents, the likeliest cause first."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,7 +12,7 @@ from diagnose.correlation.judgement import Judge, Judged
 from diagnose.correlation.moments import in_order
 from diagnose.correlation.ranking import Ranking
 from diagnose.correlation.runs import cast_of, run_of
-from diagnose.correlation.story import attempts
+from diagnose.correlation.story import Story, attempts
 from schemas.faults import fault_classes
 from schemas.incident import Blamed, Diagnosis, Evidence, Incident, Role, Run, Scope
 from schemas.signal import Signal, SourceRead, derived_id
@@ -56,8 +56,8 @@ class _Teller:
         self._entries = in_order(job.signals)
         self._cast = cast_of(job)
         self._id = derived_id(CLUSTER, job.name, *sorted(s.source for s in job.sources))
-        judge = Judge(resolve, graph, {source.source: source.lines for source in job.sources})
-        self._judged = [judge.judged(story) for story in attempts(self._entries)]
+        judge, stories = Judge(resolve, graph), attempts(self._entries)
+        self._judged = [judge.judged(story, ends) for story, ends in zip(stories, _ends(job, stories), strict=True)]
 
     def run(self) -> Run:
         return run_of(self._id, self._job, self._cast, self._entries, self._judged)
@@ -117,6 +117,17 @@ class _Teller:
             impact=Impact.DEGRADED,
             provenance_verified=True,
         )
+
+
+def _ends(job: Job, stories: Sequence[Story]) -> list[dict[str, int]]:
+    """Return for each attempt the line of each source at which it ends: where the next one begins, or the last."""
+    ends = {source.source: source.lines for source in job.sources}
+    found: list[dict[str, int]] = []
+    for story in reversed(stories):
+        found.append(dict(ends))
+        for entry in reversed(story.entries):
+            ends[entry.signal.source] = entry.first.line
+    return found[::-1]
 
 
 def _unknown(reason: str) -> Diagnosis:

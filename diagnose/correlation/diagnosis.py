@@ -149,9 +149,9 @@ def _why_not(finding: Finding, cause: Finding) -> str:
 
 def _reasons(ranking: Ranking) -> list[str]:
     cause, reasons = ranking.cause, []
-    if faults := sorted({f.fault for f in ranking.symptoms}):
+    if faults := sorted({f.fault for f in ranking.explained}):
         reasons.append(f"it explains {', '.join(faults)}")
-    if timeouts := [f for f in ranking.symptoms if timeout_s(f)]:
+    if timeouts := [f for f in ranking.explained if timeout_s(f)]:
         broke, seen = broke_s(timeouts[0]), cause.first.first.time_s
         if broke is not None and seen is not None:
             waited, apart = timeout_s(timeouts[0]), abs(broke - seen)

@@ -29,14 +29,13 @@ class Judged:
 
 @dataclass(frozen=True)
 class Judge:
-    """Judges the attempts of one job. `lines` holds the number of lines of each source."""
+    """Judges the attempts of one job."""
 
     _resolve: Resolve
     _graph: CauseGraph
-    _lines: Mapping[str, int]
 
-    def judged(self, story: Story) -> Judged:
-        """Return the judgement of one attempt."""
+    def judged(self, story: Story, ends: Mapping[str, int]) -> Judged:
+        """Return the judgement of one attempt, which ends in each source at the line that `ends` tells."""
         seen = findings(story, self._resolve)
         verdict = story.verdict(self._is_verdict)
         if verdict and verdict.signal.kind is Kind.FAULT:
@@ -50,7 +49,7 @@ class Judge:
             return Judged(story, Outcome.FAILED, bad.signature.title, tuple(seen), Ranking(bad, (), ()))
         if ranking is None:
             return Judged(story, Outcome.INCOMPLETE, _stops(story), tuple(seen), None)
-        if self._survived(ranking):
+        if _survived(ranking, ends):
             return Judged(story, Outcome.INCOMPLETE, _stops(story), tuple(seen), ranking)
         return Judged(story, Outcome.FAILED, ranking.cause.signature.title, tuple(seen), ranking)
 
@@ -66,13 +65,14 @@ class Judge:
         assert ranking is not None
         return Judged(story, Outcome.FAILED, ranking.cause.signature.title, tuple(final), ranking)
 
-    def _survived(self, ranking: Ranking) -> bool:
-        """Tell whether every log with the errors goes on long after them, so that they hardly ended the run."""
-        told = (ranking.cause, *ranking.alternatives, *(s for s in ranking.symptoms if s.serious))
-        if any(f.signature.severity is Severity.CRITICAL for f in told):
-            return False
-        rests = [self._lines.get(e.signal.source, 0) - e.last.line for f in told for e in f.entries]
-        return min(rests) >= WENT_ON_LINES
+
+def _survived(ranking: Ranking, ends: Mapping[str, int]) -> bool:
+    """Tell whether every log with the errors goes on long after them, so that they hardly ended the attempt."""
+    told = (ranking.cause, *ranking.alternatives, *(s for s in ranking.symptoms if s.serious))
+    if any(f.signature.severity is Severity.CRITICAL for f in told):
+        return False
+    rests = [ends.get(e.signal.source, 0) - e.last.line for f in told for e in f.entries]
+    return min(rests) >= WENT_ON_LINES
 
 
 def _gone_bad(story: Story, seen: Sequence[Finding]) -> Finding | None:

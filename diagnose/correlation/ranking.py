@@ -29,11 +29,15 @@ STALLED_S: Final = 120.0
 
 @dataclass(frozen=True)
 class Ranking:
-    """The findings of a failed attempt: the cause, what else it could be, and what only follows."""
+    """The findings of a failed attempt: the cause, what else it could be, and what only follows.
+
+    Of the symptoms, those in `explained` are known to follow from the cause.
+    """
 
     cause: Finding
     alternatives: tuple[Finding, ...]
     symptoms: tuple[Finding, ...]
+    explained: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,12 @@ class Ranker:
 
     @cached_property
     def open_faults(self) -> list[Finding]:
-        """Return what processes died of and the run did not survive: the earliest, where there are very many."""
-        serious = [f for f in self.findings if f.serious and not f.healed]
-        return sorted(serious, key=lambda f: f.first.first.order)[:MOST]
+        """Return what processes died of and the run did not survive: the earliest, where there are very many.
+
+        What failed before the start was a step before the run, unless nothing else failed.
+        """
+        serious = sorted((f for f in self.findings if f.serious and not f.healed), key=lambda f: f.first.first.order)
+        return [f for f in serious if not f.before_start][:MOST] or serious[:MOST]
 
     def ranking(self) -> Ranking | None:
         """Return the ranking, or `None` where nothing failed."""
@@ -60,7 +67,8 @@ class Ranker:
         others = [f for f in roots[1:] if not self._is_symptom(f) and not self.explains(cause, f)]
         rest = dict.fromkeys((*roots, *faults, *self._warnings(faults)))
         symptoms = [f for f in rest if f is not cause and f not in others]
-        return Ranking(cause, tuple(others), tuple(sorted(symptoms, key=lambda f: f.first.first.order)))
+        symptoms.sort(key=lambda f: f.first.first.order)
+        return Ranking(cause, tuple(others), tuple(symptoms), tuple(f for f in symptoms if self.explains(cause, f)))
 
     def explains(self, cause: Finding, consequence: Finding) -> bool:
         """Tell whether one finding can have led to another, their order in time included."""
@@ -81,8 +89,8 @@ class Ranker:
         """Return the faults that no other fault explains; of those that explain each other in a circle, one."""
         roots = [min(circle, key=self._place_in(circle)) for circle in self._circles(faults)]
         if all(self._is_symptom(f) for f in roots):
-            survived = [f for f in self.findings if f.serious and f.healed and f.before_start][:MOST]
-            roots += [f for f in survived if any(self.explains(f, root) for root in roots)]
+            earlier = [f for f in self.findings if f.serious and f.before_start and f not in faults][:MOST]
+            roots += [f for f in earlier if any(self.explains(f, root) for root in roots)]
         return roots
 
     def _circles(self, faults: Sequence[Finding]) -> list[list[Finding]]:

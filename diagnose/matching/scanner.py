@@ -15,6 +15,7 @@ import numpy as np
 
 from diagnose.matching.acceptance import Veto, accepted_by, coded, exact
 from diagnose.matching.database import Plan
+from diagnose.matching.escapes import ESCAPE, without_escapes
 from diagnose.matching.lines import Hit, Lines, Sighting
 from diagnose.matching.segments import Segment
 from schemas.record import Chunk, Decoder
@@ -73,7 +74,15 @@ class Scanner:
             (story if expression < faults_from else faults).append(end << _ID_BITS | expression)
 
         own: Any = memoryview(chunk.data)[chunk.start : chunk.end]  # not copied; the stub knows bytes and str only
+        if chunk.data[chunk.end - 1 : chunk.end] not in (b"\n", b"\r"):
+            own = bytes(own) + b"\n"  # at a buffer's very end the library misses some matches
         self._database.scan(own, match_event_handler=nominate)
+        if ESCAPE.search(own):
+            shorter, borders = without_escapes(bytes(own))
+            plain = len(story), len(faults)
+            self._database.scan(shorter, match_event_handler=nominate)
+            story[plain[0] :] = borders.mapped(story[plain[0] :], _ID_BITS)
+            faults[plain[1] :] = borders.mapped(faults[plain[1] :], _ID_BITS)
         return story, faults
 
     def _hits(self, lines: Lines, faults: Sequence[int]) -> Iterator[tuple[int, Hit]]:

@@ -23,6 +23,7 @@ class Unit(Model):
     name: str
     hint: str
     begin: str
+    lead: str | None = None
     end: str | None = None
     within: str
     lines: int = Field(le=1000)
@@ -60,22 +61,24 @@ def _extent(unit: Unit, data: bytes, segment: Segment, label: str, decode: Decod
     begin = segment if _is(unit.begin, own) else _walk(unit, _before(data, segment), message, unit.begin, unit.end)
     if begin is None:
         return None
+    if unit.lead is not None:
+        begin = _last_in_a_row(unit.lead, begin, islice(_before(data, begin), unit.lines), message)
     if unit.end is None:
-        return begin, _while_within(unit, segment, _after(data, segment), message)
+        return begin, _last_in_a_row(unit.within, segment, islice(_after(data, segment), unit.lines), message)
     if begin is not segment and _is(unit.end, own):
         return begin, segment
     end = _walk(unit, _after(data, segment), message, unit.end, unit.begin)
     return (begin, end) if end else None
 
 
-def _while_within(
-    unit: Unit, last: Segment, segments: Iterator[Segment], message: Callable[[Segment], bytes | None]
+def _last_in_a_row(
+    pattern: str, last: Segment, segments: Iterator[Segment], message: Callable[[Segment], bytes | None]
 ) -> Segment:
-    """Return the last segment that is still part of a unit that has no end of its own."""
-    for segment in islice(segments, unit.lines):
+    """Return the last of the segments that follow each other and match a pattern."""
+    for segment in segments:
         text = message(segment)
         if text is not None:
-            if not _is(unit.within, text):
+            if not _is(pattern, text):
                 return last
             last = segment
     return last
