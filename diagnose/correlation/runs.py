@@ -1,7 +1,7 @@
 """Runs: a job with its attempts, its progress and its timeline, as it is reported."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 
 from diagnose.correlation.diagnosis import Cast
 from diagnose.correlation.jobs import Job
@@ -36,7 +36,16 @@ def cast_of(job: Job) -> Cast:
     host_of = {s.rank: s.host for s in heard if s.rank is not None and s.host}
     if ranks and 2 * len(ranks) > max(ranks) + 1:
         ranks |= set(range(max(ranks)))  # a rank of which nothing was heard is there all the same
-    return Cast(host_of=host_of, ranks=tuple(sorted(ranks)))
+    return Cast(host_of=host_of | _neighbours(ranks - set(host_of), host_of), ranks=tuple(sorted(ranks)))
+
+
+def _neighbours(silent: Iterable[int], host_of: Mapping[int, str]) -> dict[int, str]:
+    """Return the hosts of ranks that said nothing: hosts hold blocks of ranks of one size, as launchers place them."""
+    size = max(Counter(host_of.values()).values(), default=1)
+    blocks: dict[int, set[str]] = defaultdict(set)
+    for rank, host in host_of.items():
+        blocks[rank // size].add(host)
+    return {rank: next(iter(own)) for rank in silent if len(own := blocks[rank // size]) == 1}
 
 
 def _attempt(ordinal: int, judged: Judged) -> Attempt:

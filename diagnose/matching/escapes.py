@@ -17,26 +17,37 @@ _Offsets = np.ndarray[Any, np.dtype[np.int64]]
 
 @dataclass(frozen=True, slots=True)
 class Borders:
-    """Where the segments of some bytes end, before and after the escapes were taken out of them."""
+    """Where the segments of some bytes end, before and after the escapes were taken out, and which segments had any."""
 
     original: _Offsets
     shortened: _Offsets
+    escaped: np.ndarray[Any, np.dtype[np.bool_]]
 
-    def mapped(self, nominations: list[int], id_bits: int) -> list[int]:
-        """Return nominations (end << id bits | expression) with the ends of the original segments that hold them."""
-        if not nominations:
-            return []
+    def joined(self, before: list[int], after: list[int], id_bits: int) -> list[int]:
+        """Return nominations (end << id bits | expression): of segments with escapes those made `after` they went.
+
+        Their ends are the ends of the original segments.
+        """
+        kept, _ = self._of(before, self.original, id_bits, escaped=False)
+        found, segments = self._of(after, self.shortened, id_bits, escaped=True)
+        mapped = self.original[segments] << id_bits | found & ((1 << id_bits) - 1)
+        joined: list[int] = np.concatenate((kept, mapped)).tolist()
+        return joined
+
+    def _of(self, nominations: list[int], ends: _Offsets, id_bits: int, *, escaped: bool) -> tuple[_Offsets, _Offsets]:
         numbers = np.array(nominations, dtype=np.int64)
-        segments = np.searchsorted(self.shortened, (numbers >> id_bits) - 1, side="left")
-        ends = self.original[np.minimum(segments, len(self.original) - 1)]
-        mapped: list[int] = (ends << id_bits | numbers & ((1 << id_bits) - 1)).tolist()
-        return mapped
+        segments = np.minimum(np.searchsorted(ends, (numbers >> id_bits) - 1, side="left"), len(ends) - 1)
+        chosen = self.escaped[segments] == escaped
+        return numbers[chosen], segments[chosen]
 
 
 def without_escapes(data: bytes) -> tuple[bytes, Borders]:
     """Return bytes without escapes, and the borders of their segments, which stay in number and order."""
-    shorter = ESCAPE.sub(b"", data)
-    return shorter, Borders(_ends(data), _ends(shorter))
+    original, shorter = _ends(data), ESCAPE.sub(b"", data)
+    escaped = np.zeros(len(original), dtype=np.bool_)
+    places = np.array([match.start() for match in ESCAPE.finditer(data)], dtype=np.int64)
+    escaped[np.searchsorted(original, places, side="left")] = True
+    return shorter, Borders(original, _ends(shorter), escaped)
 
 
 def _ends(data: bytes) -> _Offsets:

@@ -66,6 +66,17 @@ class Scanner:
 
     def _nominated(self, chunk: Chunk) -> tuple[list[int], list[int]]:
         """Return the nominations of the story and of faults, in any order."""
+        own: Any = memoryview(chunk.data)[chunk.start : chunk.end]  # not copied; the stub knows bytes and str only
+        if chunk.data[chunk.end - 1 : chunk.end] not in (b"\n", b"\r"):
+            own = bytes(own) + b"\n"  # at a buffer's very end the library misses some matches
+        story, faults = self._scanned(own)
+        if ESCAPE.search(own):
+            shorter, borders = without_escapes(bytes(own))
+            also_story, also_faults = self._scanned(shorter)
+            return borders.joined(story, also_story, _ID_BITS), borders.joined(faults, also_faults, _ID_BITS)
+        return story, faults
+
+    def _scanned(self, data: Any) -> tuple[list[int], list[int]]:
         story: list[int] = []
         faults: list[int] = []
         faults_from = self._plan.faults_from
@@ -73,16 +84,7 @@ class Scanner:
         def nominate(expression: int, _start: int, end: int, _flags: int, _context: object) -> None:
             (story if expression < faults_from else faults).append(end << _ID_BITS | expression)
 
-        own: Any = memoryview(chunk.data)[chunk.start : chunk.end]  # not copied; the stub knows bytes and str only
-        if chunk.data[chunk.end - 1 : chunk.end] not in (b"\n", b"\r"):
-            own = bytes(own) + b"\n"  # at a buffer's very end the library misses some matches
-        self._database.scan(own, match_event_handler=nominate)
-        if ESCAPE.search(own):
-            shorter, borders = without_escapes(bytes(own))
-            plain = len(story), len(faults)
-            self._database.scan(shorter, match_event_handler=nominate)
-            story[plain[0] :] = borders.mapped(story[plain[0] :], _ID_BITS)
-            faults[plain[1] :] = borders.mapped(faults[plain[1] :], _ID_BITS)
+        self._database.scan(data, match_event_handler=nominate)
         return story, faults
 
     def _hits(self, lines: Lines, faults: Sequence[int]) -> Iterator[tuple[int, Hit]]:
