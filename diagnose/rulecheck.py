@@ -5,12 +5,15 @@ from typing import Final
 
 import hyperscan
 
-from diagnose.matching.database import STORY
-from diagnose.matching.dialect import PatternError, confirming, nominating
+from diagnose.matching.database import STORY, VETOES
+from diagnose.matching.dialect import PatternError, confirming, nominating, tokens_of
+from diagnose.matching.pieces import fixed_characters
 from diagnose.rules import Rule, RuleError
 from schemas.faults import faults_matching
 from schemas.record import Decoder
 from schemas.vocabulary import Kind
+
+FIXED_CHARACTERS: Final = 4
 
 
 def check(rules: Iterable[Rule], known: Mapping[str, Rule]) -> list[RuleError]:
@@ -69,6 +72,18 @@ def _patterns_compile(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
             yield f"pattern `{pattern}`: the scanning engine refuses it: {error}"
 
 
+def _something_is_fixed(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
+    """Find patterns that any line could match: what is scanned for without fixed characters makes every scan slow."""
+    if rule.signature.kind in VETOES:
+        return
+    for pattern in rule.signature.patterns:
+        try:
+            if fixed_characters(tokens_of(pattern)) < FIXED_CHARACTERS:
+                yield f"pattern `{pattern}`: has no {FIXED_CHARACTERS} fixed characters in a row"
+        except PatternError:
+            continue
+
+
 def _identity_is_captured(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
     try:
         captured = {g.decode() for p in rule.signature.patterns for g in confirming(p).groupindex}
@@ -103,6 +118,7 @@ def _own_lines_differ(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
 _Lint = Callable[[Rule, Mapping[str, Rule]], Iterator[str]]
 _LINTS: Final[tuple[_Lint, ...]] = (
     _patterns_compile,
+    _something_is_fixed,
     _identity_is_captured,
     _explains_exist,
     _noise_is_unblamed,

@@ -6,7 +6,7 @@ from typing import Final
 
 import re2
 
-from diagnose.matching.dialect import confirming, latin1, tokens_of
+from diagnose.matching.dialect import ZERO_WIDTH, confirming, latin1, tokens_of
 from diagnose.tables import for_code
 from schemas.record import Origin
 from schemas.signature import Signature
@@ -60,6 +60,7 @@ def coded(signature: Signature, captures: dict[str, str]) -> Signature:
 
 
 @cache
-def exact(pattern: str) -> bool:
-    """Tell whether a nomination by this pattern needs no second look: the two engines agree on it by construction."""
-    return not any(token in ("^", "$", r"\A", r"\z", r"\b") for token in tokens_of(pattern))
+def exact(signature: Signature) -> bool:
+    """Tell whether a nomination needs no second look: the two engines agree on it by construction."""
+    tokens = {token for pattern in signature.patterns for token in tokens_of(pattern)}
+    return not signature.unless and not tokens & ZERO_WIDTH

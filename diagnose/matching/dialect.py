@@ -8,6 +8,7 @@ engines against each other.
 
 import re
 from functools import cache
+from itertools import zip_longest
 from typing import Final
 
 import re2
@@ -22,8 +23,9 @@ _TOKEN: Final = re.compile(
 _FLAGS: Final = re.compile(r"\(\?[a-zA-Z]+\)")
 _LINE_END: Final = re.compile(r"\\[nrRvXCKQE]|\\x0[aAdD]|[\n\r]")
 _QUANTIFIER: Final = re.compile(r"[*+?]\??|\{\d+(?:,\d*)?\}\??")
-_ANCHORS: Final = frozenset({"^", "$", r"\A", r"\z"})
-_BORDER: Final = r"\b"
+ZERO_WIDTH: Final = frozenset({"^", "$", r"\A", r"\z", r"\b"})
+"""What matches no character. A word may follow an escape, such as the `n` of `\\n`, in which no word ends."""
+
 _SPACE: Final = r" \t\x0b\x0c"
 _PLAIN: Final = {
     ".": r"[^\r\n]",
@@ -35,6 +37,9 @@ _PLAIN: Final = {
     r"\"": '"',
     r"\/": "/",
 }
+_ONLY_ESCAPED: Final = frozenset({'"', r"\"", r"\x22", r"\\"})
+"""What a JSON string always writes otherwise. For all else one expression can take both ways of writing it."""
+
 _ESCAPED: Final = {
     '"': r'\\"',
     r"\"": r'\\"',
@@ -43,6 +48,8 @@ _ESCAPED: Final = {
     ">": r"(?:>|\\u003e)",
     "&": r"(?:&|\\u0026)",
     r"\t": r"(?:\t|\\t)",
+    r"\s": rf"(?:[{_SPACE}]|\\[tf])",
+    r"\x22": r'\\"',
 }
 
 
@@ -53,8 +60,9 @@ class PatternError(ValueError):
 def nominating(pattern: str, *, whole: bool = False) -> tuple[str, ...]:
     """Return the Hyperscan expressions that together nominate every line which `pattern` could accept.
 
-    The first is for text as it is, the second, if there is one, for text inside a JSON string. Unless `whole`, they
-    look for the pattern's most telling piece only, which is cheaper to scan for and leaves the rest to RE2.
+    Where one expression cannot take both, the first is for text as it is, the second for text inside a JSON string.
+    Unless `whole`, they look for the pattern's most telling piece only: it is cheaper to scan for, and RE2 sees to the
+    rest.
 
     Raises:
         PatternError: the pattern is outside the dialect.
@@ -63,9 +71,10 @@ def nominating(pattern: str, *, whole: bool = False) -> tuple[str, ...]:
     flags = "".join(tokens[:1]) if tokens and _FLAGS.fullmatch(tokens[0]) else ""
     core = _shortened(tokens[1:] if flags else tokens)
     core = core if whole else telling(core)
-    plain = flags + "".join(_nominate(token, {}) for token in core)
-    escaped = flags + "".join(_nominate(token, _ESCAPED) for token in core)
-    return (plain,) if escaped == plain else (plain, escaped)
+    plain = flags + "".join(map(_plain, core))
+    escaped = flags + "".join(_escaped(token, after) for token, after in zip_longest(core, core[1:], fillvalue=""))
+    covers_both = not _ONLY_ESCAPED & set(core)
+    return (escaped,) if escaped == plain or covers_both else (plain, escaped)
 
 
 def tokens_of(pattern: str) -> list[str]:
@@ -115,32 +124,40 @@ def latin1() -> re2.Options:
     return options
 
 
-def _nominate(token: str, escapes: dict[str, str]) -> str:
+def _plain(token: str) -> str:
+    """Return what nominates a token in text as it is."""
     if token.startswith("(?P<"):
         return "(?:"
     if token.startswith("["):
-        return _class(token, escapes)
-    return escapes.get(token) or _PLAIN.get(token, token)
+        inside = token.removeprefix("[").removeprefix("^")[:-1].replace(r"\s", _SPACE)
+        return rf"[^\r\n{inside}]" if token.startswith("[^") else f"[{inside}]"
+    return _PLAIN.get(token, token)
 
 
-def _class(token: str, escapes: dict[str, str]) -> str:
-    negated = token.startswith("[^")
-    inside = token[2 if negated else 1 : -1].replace(r"\s", _SPACE)
-    if negated:
-        return rf"[^\r\n{inside}]"
-    return rf"(?:\\?[{inside}])" if escapes and '"' in inside else f"[{inside}]"
+def _escaped(token: str, after: str) -> str:
+    """Return what nominates a token inside a JSON string, where one character may be written as several.
+
+    What repeats a class that takes nearly everything takes the characters of an escape one by one.
+    """
+    if token in _ESCAPED:
+        return _ESCAPED[token]
+    wide = token in (".", r"\S") or token.startswith("[^")
+    if wide and after[:1] in ("*", "+"):
+        return _plain(token)
+    special = token.startswith("[") and re.search(r'["\\/<>&\t]', token.replace(r"\s", "\t"))
+    if wide or special or token in (r"\D", r"\W"):
+        return rf"(?:\\u[0-9a-f]{{4}}|\\[tfbrn]|\\?{_plain(token)})"
+    return _plain(token)
 
 
 def _shortened(tokens: list[str]) -> list[str]:
     """Drop anchors, and what a pattern repeats at its ends: a shorter match nominates the same line, and sooner."""
-    kept = [token for token in tokens if token not in _ANCHORS]
-    if not _splits_at_top(kept):
-        kept = kept[kept[:1] == [_BORDER] :]  # in JSON, a word may follow the `n` of `\\n`
+    kept = [token for token in tokens if token not in ZERO_WIDTH]
     while (last := _last_outside_brackets(kept)) > 0 and _QUANTIFIER.fullmatch(kept[last]):
         if kept[last][0] == "+":
             del kept[last]
-        elif _optional(kept[last]) and kept[last - 1] != ")" and last > 1 and kept[last - 2] not in ("|", "(", "(?:"):
-            del kept[last - 1 : last + 1]
+        elif _optional(kept[last]) and (begin := _atom_begin(kept, last - 1)) > 0 and not _opens(kept[begin - 1]):
+            del kept[begin : last + 1]
         else:
             break
     return _without_optional_beginning(kept)
@@ -170,6 +187,20 @@ def _atom_end(tokens: list[str]) -> int:
         if depth == 0:
             return at + 1
     return len(tokens)
+
+
+def _atom_begin(tokens: list[str], end: int) -> int:
+    """Return the place at which the atom begins that ends at a place: a token, or a group from its opening bracket."""
+    depth = 0
+    for at in range(end, -1, -1):
+        depth += (tokens[at] == ")") - tokens[at].startswith("(")
+        if depth == 0:
+            return at
+    return 0
+
+
+def _opens(token: str) -> bool:
+    return token == "|" or token.startswith("(")
 
 
 def _splits_at_top(tokens: list[str]) -> bool:

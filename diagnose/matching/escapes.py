@@ -9,9 +9,10 @@ from typing import Any, Final
 
 import numpy as np
 
-ESCAPE: Final = re.compile(rb"\x1b\[[0-9;?]{0,32}[ -/]{0,4}[@-~]|\0")
+_ESCAPE: Final = re.compile(rb"\x1b\[[0-9;?]{0,32}[ -/]{0,4}[@-~]|\0")
 """A terminal's control sequence (ECMA-48, CSI), or a NUL."""
 
+_ESC: Final = 0x1B
 _Offsets = np.ndarray[Any, np.dtype[np.int64]]
 
 
@@ -41,16 +42,20 @@ class Borders:
         return numbers[chosen], segments[chosen]
 
 
+def has_escapes(data: bytes, start: int, end: int) -> bool:
+    """Tell whether there may be escapes in a part of some bytes."""
+    return data.find(b"\x1b", start, end) >= 0 or data.find(b"\0", start, end) >= 0
+
+
 def without_escapes(data: bytes) -> tuple[bytes, Borders]:
     """Return bytes without escapes, and the borders of their segments, which stay in number and order."""
-    original, shorter = _ends(data), ESCAPE.sub(b"", data)
-    escaped = np.zeros(len(original), dtype=np.bool_)
-    places = np.array([match.start() for match in ESCAPE.finditer(data)], dtype=np.int64)
-    escaped[np.searchsorted(original, places, side="left")] = True
-    return shorter, Borders(original, _ends(shorter), escaped)
-
-
-def _ends(data: bytes) -> _Offsets:
     codes = np.frombuffer(data, dtype=np.uint8)
+    original, shorter = _ends(codes), _ESCAPE.sub(b"", data)
+    escaped = np.zeros(len(original), dtype=np.bool_)
+    escaped[np.searchsorted(original, np.flatnonzero((codes == _ESC) | (codes == 0)), side="left")] = True
+    return shorter, Borders(original, _ends(np.frombuffer(shorter, dtype=np.uint8)), escaped)
+
+
+def _ends(codes: np.ndarray[Any, np.dtype[np.uint8]]) -> _Offsets:
     ends = np.flatnonzero((codes == ord("\n")) | (codes == ord("\r")))
-    return np.append(ends, len(data)).astype(np.int64)
+    return np.append(ends, len(codes)).astype(np.int64)

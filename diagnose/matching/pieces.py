@@ -39,6 +39,12 @@ def telling(tokens: Sequence[str]) -> list[str]:
     return _alternatives(branches) or list(tokens)
 
 
+def fixed_characters(tokens: Sequence[str]) -> int:
+    """Return how many fixed characters in a row every match of a pattern is sure to hold."""
+    branches, _ = _branches(tokens, 0)
+    return min(_worth(branch) for branch in branches)
+
+
 def _alternatives(branches: Sequence[Sequence[_Node]]) -> list[str] | None:
     """Return the best pieces of all branches as alternatives, or `None` where one of them has none."""
     joined: list[str] = []

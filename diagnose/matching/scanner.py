@@ -15,7 +15,7 @@ import numpy as np
 
 from diagnose.matching.acceptance import Veto, accepted_by, coded, exact
 from diagnose.matching.database import Plan
-from diagnose.matching.escapes import ESCAPE, without_escapes
+from diagnose.matching.escapes import has_escapes, without_escapes
 from diagnose.matching.lines import Hit, Lines, Sighting
 from diagnose.matching.segments import Segment
 from schemas.record import Chunk, Decoder
@@ -24,7 +24,7 @@ from schemas.signature import Signature
 _ID_BITS: Final = 16
 _ID_MASK: Final = (1 << _ID_BITS) - 1
 _Numbers = np.ndarray[Any, np.dtype[np.int64]]
-"""Nominations: end offset in the chunk's own bytes << 16 | expression, in rising order."""
+"""Nominations: end offset in the chunk's own bytes << 16 | expression, or signature, in rising order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Scanner:
         hits = list(self._hits(lines, sorted(faults)))
         if not story:
             return [hit for _, hit in hits]
-        return list(self._told(lines, np.sort(np.array(story, dtype=np.int64)), hits))
+        return list(self._told(lines, self._owned(story), hits))
 
     def _nominated(self, chunk: Chunk) -> tuple[list[int], list[int]]:
         """Return the nominations of the story and of faults, in any order."""
@@ -70,7 +70,7 @@ class Scanner:
         if chunk.data[chunk.end - 1 : chunk.end] not in (b"\n", b"\r"):
             own = bytes(own) + b"\n"  # at a buffer's very end the library misses some matches
         story, faults = self._scanned(own)
-        if ESCAPE.search(own):
+        if has_escapes(chunk.data, chunk.start, chunk.end):
             shorter, borders = without_escapes(bytes(own))
             also_story, also_faults = self._scanned(shorter)
             return borders.joined(story, also_story, _ID_BITS), borders.joined(faults, also_faults, _ID_BITS)
@@ -109,13 +109,19 @@ class Scanner:
             for signature, captures in specific or accepted[:1]:
                 yield lines.hit(segment, decoded, coded(signature, captures), captures)
 
+    def _owned(self, story: list[int]) -> _Numbers:
+        """Return nominations of the story by signature instead of expression, each end of a signature once."""
+        numbers = np.array(story, dtype=np.int64)
+        owned = np.sort(numbers & ~_ID_MASK | self._owners[numbers & _ID_MASK])
+        return owned[np.append(True, np.diff(owned) != 0)]
+
     def _signatures(self, nominations: Sequence[int]) -> list[Signature]:
         owners = {int(self._owners[nomination & _ID_MASK]) for nomination in nominations}
         return [self._plan.signatures[owner] for owner in sorted(owners)]
 
     def _told(self, lines: Lines, story: _Numbers, hits: Sequence[tuple[int, Hit]]) -> Iterator[Finding]:
         """Yield hits, and between them the stretches of the story."""
-        owners = self._owners[story & _ID_MASK]
+        owners = story & _ID_MASK
         turns = np.flatnonzero(np.diff(self._kinds[owners])) + 1
         borders = np.searchsorted(story >> _ID_BITS, [end for end, _ in hits], side="right")
         cuts = np.unique(np.concatenate((turns, borders, [0, len(story)])))
@@ -145,8 +151,7 @@ class Scanner:
         """Yield a sighting for each nominated line that RE2 confirms, in the order of the nominations."""
         for nomination in nominations.tolist():
             segment = lines.segment(nomination >> _ID_BITS)
-            pattern = self._plan.expressions[nomination & _ID_MASK].pattern
-            if (exact(pattern) and not signature.unless) or _accepts(lines, segment, signature):
+            if exact(signature) or _accepts(lines, segment, signature):
                 yield lines.sighting(segment, signature)
 
 
