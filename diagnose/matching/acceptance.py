@@ -1,7 +1,7 @@
 """Acceptance: whether a signature means a message. google-re2 decides here, after Hyperscan has nominated."""
 
 from collections.abc import Sequence
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Final
 
 import re2
@@ -59,7 +59,6 @@ def coded(signature: Signature, captures: dict[str, str]) -> Signature:
     return for_code(signature, captures[signature.table]) if signature.table else signature
 
 
-@cache
 def exact(signature: Signature) -> bool:
     """Tell whether a nomination needs no second look: the two engines agree on it by construction."""
     tokens = {token for pattern in signature.patterns for token in tokens_of(pattern)}

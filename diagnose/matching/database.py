@@ -49,6 +49,11 @@ class Plan:
     expressions: tuple[Expression, ...]
 
     @cached_property
+    def story_signatures(self) -> int:
+        """Return how many of the first signatures are of the story."""
+        return sum(signature.kind in STORY for signature in self.signatures)
+
+    @cached_property
     def faults_from(self) -> int:
         """Return the id of the first expression after those of the story."""
         return sum(self.signatures[e.owner].kind in STORY for e in self.expressions)

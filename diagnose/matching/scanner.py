@@ -52,6 +52,7 @@ class Scanner:
         self._database = database
         self._owners = np.array([e.owner for e in plan.expressions], dtype=np.int64)
         kinds = {kind: number for number, kind in enumerate(sorted({s.kind for s in plan.signatures}))}
+        self._exact = [exact(signature) for signature in plan.signatures[: plan.story_signatures]]
         self._veto = Veto(plan.vetoes)
         self._kinds = np.array([kinds[s.kind] for s in plan.signatures], dtype=np.int64)
 
@@ -142,17 +143,18 @@ class Scanner:
             yield self._stretch(lines, owner, story[places[owner]])
 
     def _stretch(self, lines: Lines, owner: int, own: _Numbers) -> Stretch:
-        signature = self._plan.signatures[owner]
-        first = next(self._confirmed(lines, signature, own), None)
-        last = next(self._confirmed(lines, signature, own[::-1]), None) if first and len(own) > 1 else first
-        return Stretch(signature, len(own), first, last)
+        first = self._confirmed(lines, owner, own)
+        last = self._confirmed(lines, owner, own[::-1]) if first and len(own) > 1 else first
+        return Stretch(self._plan.signatures[owner], len(own), first, last)
 
-    def _confirmed(self, lines: Lines, signature: Signature, nominations: _Numbers) -> Iterator[Sighting]:
-        """Yield a sighting for each nominated line that RE2 confirms, in the order of the nominations."""
-        for nomination in nominations.tolist():
-            segment = lines.segment(nomination >> _ID_BITS)
-            if exact(signature) or _accepts(lines, segment, signature):
-                yield lines.sighting(segment, signature)
+    def _confirmed(self, lines: Lines, owner: int, nominations: _Numbers) -> Sighting | None:
+        """Return a sighting of the first nominated line that RE2 confirms."""
+        signature = self._plan.signatures[owner]
+        for nomination in nominations:
+            segment = lines.segment(int(nomination) >> _ID_BITS)
+            if self._exact[owner] or _accepts(lines, segment, signature):
+                return lines.sighting(segment, signature)
+        return None
 
 
 def _accepts(lines: Lines, segment: Segment, signature: Signature) -> bool:
