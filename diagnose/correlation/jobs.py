@@ -72,67 +72,88 @@ def _by_looking(sources: list[SourceRead], signals: _Signals) -> list[list[Sourc
     return named + _by_starts(others, signals)
 
 
+@dataclass
+class _Group:
+    """Sources that are taken for one run, and what decides whether another one joins them."""
+
+    sources: list[SourceRead]
+    begin_s: float
+    end_s: float
+    shapes: set[tuple[str, ...]]
+
+    @classmethod
+    def of(cls, stream: Sequence[SourceRead]) -> "_Group":
+        begin, end = _span(stream)
+        return cls(list(stream), begin, end, {_shape(s) for s in stream if not _placed(s)})
+
+    def takes(self, other: "_Group") -> bool:
+        """Tell whether a source that starts a run starts the run of this group.
+
+        It does if their times overlap and their names differ in numbers only, or name hosts or ranks.
+        """
+        if other.begin_s == -inf or self.begin_s == -inf:
+            return not other.shapes and not self.shapes
+        if other.begin_s > self.end_s + SKEW_S or other.end_s < self.begin_s - SKEW_S:
+            return False
+        return not other.shapes or self.shapes <= other.shapes
+
+    def shared_s(self, other: "_Group") -> float:
+        """Return how many seconds two groups have in common, negative where they lie apart, 0 if it is not known."""
+        if other.begin_s == -inf or self.begin_s == -inf:
+            return 0.0
+        return min(other.end_s, self.end_s) - max(other.begin_s, self.begin_s)
+
+    def join(self, other: "_Group") -> None:
+        self.sources += other.sources
+        self.begin_s, self.end_s = min(self.begin_s, other.begin_s), max(self.end_s, other.end_s)
+        self.shapes |= other.shapes
+
+
 def _by_starts(sources: list[SourceRead], signals: _Signals) -> list[list[SourceRead]]:
     """Part sources that start at different times, or whose names say that they are runs of their own."""
-    streams = _keyed(sources, lambda s: s.stream)
-    starters = [g for g in streams if any(s.kind is Kind.START for source in g for s in signals[source.source])]
-    groups: list[list[SourceRead]] = []
-    for stream in sorted(starters, key=lambda g: (_span(g)[0], g[0].source)):
-        home = next((g for g in groups if _together(g, stream)), None)
+    streams = [_Group.of(stream) for stream in _keyed(sources, lambda s: s.stream)]
+    starts = {s.source for own in signals.values() for s in own if s.kind is Kind.START}
+    starters = [g for g in streams if any(source.source in starts for source in g.sources)]
+    groups: list[_Group] = []
+    near: list[_Group] = []
+    for stream in sorted(starters, key=lambda g: (g.begin_s, g.sources[0].source)):
+        near = [g for g in near if g.begin_s == -inf or g.end_s + SKEW_S >= stream.begin_s]
+        home = next((g for g in near if g.takes(stream)), None)
         if home is None:
-            groups.append(list(stream))
+            groups.append(stream)
+            near.append(stream)
         else:
-            home.extend(stream)
-    for stream in (g for g in streams if g not in starters):
-        _nearest(groups, stream).extend(stream)
+            home.join(stream)
+    begun = {id(g) for g in starters}
+    for stream in [g for g in streams if id(g) not in begun]:
+        _add_to_nearest(groups, stream)
     place = {source.source: at for at, source in enumerate(sources)}
-    return sorted((sorted(g, key=lambda s: place[s.source]) for g in groups), key=lambda g: place[g[0].source])
+    ordered = (sorted(g.sources, key=lambda s: place[s.source]) for g in groups)
+    return sorted(ordered, key=lambda own: place[own[0].source])
 
 
-def _together(group: Sequence[SourceRead], stream: Sequence[SourceRead]) -> bool:
-    """Tell whether a source that starts a run starts the run of these others."""
-    begin, end = _span(stream)
-    group_begin, group_end = _span(group)
-    if begin == -inf or group_begin == -inf:
-        return _placed(stream[0]) and all(_placed(s) for s in group)
-    if begin > group_end + SKEW_S or end < group_begin - SKEW_S:
-        return False
-    return all(_same_shape(s, stream[0]) for s in group)
+def _add_to_nearest(groups: list[_Group], stream: _Group) -> None:
+    """Add a source without a start of its own to the run that it shares most time with.
+
+    Among several runs, one that shares none and names no host or rank is a run of its own.
+    """
+    nearest = max(groups, key=lambda g: g.shared_s(stream), default=None)
+    apart = nearest is not None and len(groups) > 1 and nearest.shared_s(stream) <= 0 and stream.shapes
+    if nearest is None or apart:
+        groups.append(stream)
+    else:
+        nearest.join(stream)
 
 
 def _placed(source: SourceRead) -> bool:
     """Tell whether a name says which host or rank wrote a source, and not which run it is."""
-    return (
-        source.host is not None or source.rank is not None or bool(_STEM.match(source.path[-1] if source.path else ""))
-    )
+    name = source.path[-1] if source.path else ""
+    return source.host is not None or source.rank is not None or bool(_STEM.match(name))
 
 
-def _same_shape(one: SourceRead, other: SourceRead) -> bool:
-    """Tell whether two names differ in numbers only, or name hosts or ranks."""
-    if _placed(one) or _placed(other):
-        return True
-    return [_NUMBER.sub("0", part) for part in one.path] == [_NUMBER.sub("0", part) for part in other.path]
-
-
-def _nearest(groups: list[list[SourceRead]], stream: Sequence[SourceRead]) -> list[SourceRead]:
-    """Return the group that a source without a start of its own belongs to: the one it shares most time with.
-
-    Among several runs, one that shares none and names no host or rank is a run of its own.
-    """
-    if not groups:
-        groups.append([])
-        return groups[0]
-    begin, end = _span(stream)
-
-    def shared(group: list[SourceRead]) -> float:
-        group_begin, group_end = _span(group) if group else (-inf, inf)
-        return min(end, group_end) - max(begin, group_begin) if begin != -inf and group_begin != -inf else 0.0
-
-    best = max(groups, key=shared)
-    if len(groups) > 1 and shared(best) <= 0 and not _placed(stream[0]):
-        groups.append([])
-        return groups[-1]
-    return best
+def _shape(source: SourceRead) -> tuple[str, ...]:
+    """Return a source's path without its numbers."""
+    return tuple(_NUMBER.sub("0", part) for part in source.path)
 
 
 def _span(group: Sequence[SourceRead]) -> tuple[float, float]:

@@ -113,8 +113,9 @@ class Scanner:
     def _owned(self, story: list[int]) -> _Numbers:
         """Return nominations of the story by signature instead of expression, each end of a signature once."""
         numbers = np.array(story, dtype=np.int64)
-        owned = np.sort(numbers & ~_ID_MASK | self._owners[numbers & _ID_MASK])
-        return owned[np.append(True, np.diff(owned) != 0)]
+        owned: _Numbers = np.sort(numbers & ~_ID_MASK | self._owners[numbers & _ID_MASK])
+        first: _Numbers = owned[np.append(True, np.diff(owned) != 0)]
+        return first
 
     def _signatures(self, nominations: Sequence[int]) -> list[Signature]:
         owners = {int(self._owners[nomination & _ID_MASK]) for nomination in nominations}

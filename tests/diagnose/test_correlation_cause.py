@@ -208,3 +208,19 @@ def test_evidence_names_those_who_said_it() -> None:
     assert evidence(found, FELL_OFF).hosts == ("gpu-02",)
     assert evidence(found, FELL_OFF).gpus == ("3b",)
     assert evidence(found, TIMEOUT).ranks == (3, 5)
+
+
+def test_the_host_of_the_rank_that_did_not_arrive_is_that_ranks_own() -> None:
+    def told(rank: int) -> dict:
+        return {"source": f"rank{rank}.log", "host": f"gpu-{rank:02}"}
+
+    alive = [said(STEP, 60, until=900, rank=rank, **told(rank)) for rank in range(4)]
+    blamed = failure(said(START, 0), *alive, *(timeout(1500, rank, **told(rank)) for rank in (0, 1, 3))).culprit
+    assert (blamed.rank, blamed.host) == (2, "gpu-02")
+
+
+def test_what_the_cause_cannot_explain_is_no_symptom_of_it() -> None:
+    killed = said("launcher.worker-sigkill", 910, rank=3)
+    record = said("kernel.oom-kill-cgroup", 9000, source="gpu-02.kern", host="gpu-02")
+    found = failure(said(START, 0), said(STEP, 60, until=900), killed, record)
+    assert "it explains launcher.worker_exit" not in found.reasons

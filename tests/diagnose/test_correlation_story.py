@@ -170,3 +170,25 @@ def test_a_dead_worker_is_a_consequence_even_where_it_is_reported_before_its_cau
 def test_an_incident_keeps_its_id_when_more_is_read_of_its_run() -> None:
     story = [said(START, 0), said(STEP, 60), said(USER_ERROR, 70)]
     assert failure(*story).id == failure(*story, said(WORKER_FAILED, 80)).id
+
+
+def test_an_attempt_that_failed_has_failed_however_long_the_log_of_the_next_one_is() -> None:
+    story = [
+        said(START, 0),
+        said(STEP, 60, until=500),
+        said(USER_ERROR, 510),
+        said(START, 600),
+        said(STEP, 700, until=9000),
+    ]
+    (run,) = concluded(*story, said(DONE, 9100)).runs
+    assert [a.outcome for a in run.attempts] == ["failed", "succeeded"]
+
+
+def test_a_loss_that_is_nan_again_and_again_to_the_end_is_a_failure() -> None:
+    nan = said("training.nan.grad-norm", 100, until=900, count=80)
+    assert failure(said(START, 0), said(STEP, 10, until=890), nan).fault == "training.loss_nan"
+
+
+def test_a_nan_that_clean_steps_follow_is_no_failure() -> None:
+    nan = said("training.nan.grad-norm", 100, until=200, count=2)
+    assert outcomes(said(START, 0), said(STEP, 10, until=890), nan) == ["incomplete"]

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import hyperscan
 import pytest
+from made import resolve
 from reading import findings, hits, names, signals, text
 
 from diagnose.matching.database import Plan
@@ -226,18 +227,6 @@ def test_the_report_of_the_oom_killer_is_one_unit(scanner: Scanner) -> None:
     assert {hit.unit for hit in found} == {(1, 5)}
 
 
-def test_the_three_lines_of_a_gpu_that_fell_off_the_bus_are_one_unit(scanner: Scanner) -> None:
-    lines = [
-        "NVRM: GPU at PCI:0000:3b:00: GPU-7f1b2a30-0000-4444-8888-000000000001",
-        "NVRM: Xid (PCI:0000:3b:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus.",
-        "NVRM: GPU 0000:3b:00.0: GPU has fallen off the bus.",
-    ]
-    found = hits(scanner, "before", *lines, "after")
-    assert {hit.signature.fault for hit in found} == {"gpu.fallen_off_bus"}
-    assert len({hit.unit for hit in found}) == 1
-    assert found[0].unit[1] == 4
-
-
 def test_a_line_without_a_stamp_takes_the_time_of_the_line_before_and_says_so(scanner: Scanner) -> None:
     (hit,) = hits(scanner, "2026-11-24 03:12:01 INFO starting", *TRACEBACK)
     assert hit.origin.time_s == 1795489921.0
@@ -261,3 +250,21 @@ def test_the_json_record_of_a_container_holds_the_lines_of_a_traceback(scanner: 
         '"stream":"stderr","time":"2026-11-24T03:12:01Z"}'
     )
     assert names(scanner, record) == ["python.value-error"]
+
+
+@pytest.mark.parametrize("name", ["marker.progress.tqdm", "marker.progress.megatron", "marker.progress.step"])
+def test_a_stretch_counts_lines_not_nominations(scanner: Scanner, name: str) -> None:
+    line = resolve(name).match[0]
+    counts = [
+        f.count for f in findings(scanner, text(*[line] * 10)) if isinstance(f, Stretch) and f.signature.id == name
+    ]
+    assert counts == [10]
+
+
+def test_the_three_lines_of_a_gpu_that_fell_off_the_bus_are_one_unit(scanner: Scanner) -> None:
+    lines = [
+        "NVRM: GPU at PCI:0000:3b:00: GPU-7f1b2a30-0000-4444-8888-000000000001",
+        "NVRM: Xid (PCI:0000:3b:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus.",
+        "NVRM: GPU 0000:3b:00.0: GPU has fallen off the bus.",
+    ]
+    assert {s.first.unit for s in signals(scanner, text("before", *lines, "after"))} == {(2, 4)}

@@ -49,6 +49,8 @@ LINES: list[tuple[str, str | None, dict[str, object], str]] = [
     ("2024-05-01T04:11:25.123456789Z stderr F boom", "boom", {"time_s": AT_S + 0.123457}, ""),
     ("2024-05-01T06:11:25+02:00 stdout P part", "part", TIME, ""),
     ('{"log":"boom\\n","stream":"stderr","time":"2024-05-01T04:11:25.123Z"}', "boom", MILLI, ""),
+    ("May  1 04:11:25 kernel: NVRM: lost", "NVRM: lost", TIME | {"provenance": KERNEL}, "kernel"),
+    ("torch.OutOfMemoryError: CUDA out of memory", "torch.OutOfMemoryError: CUDA out of memory", {}, ""),
     # klog, glog, absl, c10d
     ("E0501 04:11:25.123456    1234 kubelet.go:12] boom", "boom", {"time_s": AT_S + 0.123456, "level": "error"}, ""),
     ("I20240501 04:11:25.123000 99 main.cc:1] boom", "boom", MILLI | {"level": "info"}, ""),

@@ -1,6 +1,8 @@
 """The cache on disk: what is kept comes back, what cannot be trusted is made anew, and a scan needs none."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from diagnose.matching import database
 from relight import cache
-from relight.catalogue import automaton, catalogue
+from relight.catalogue import _key, automaton, catalogue, rule_files
 from relight.cli import main
 
 LOG = "2026-11-24 03:12:01 INFO starting\nValueError: the flux capacitor is empty\n"
@@ -157,3 +159,26 @@ def test_a_cache_that_cannot_be_written_costs_time_and_no_scan(
     result = CliRunner().invoke(main, ["scan", str(tmp_path / "job.log")], catch_exceptions=False)
     assert result.exit_code == 0
     assert "flux capacitor" in result.stdout
+
+
+def test_a_kept_catalogue_that_is_no_longer_valid_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    known = catalogue()
+    cache.write("catalogue", _key(rule_files(())), b'[{"id":"x"}]')
+    assert catalogue() == known
+
+
+def test_a_kept_automaton_of_another_form_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    known = catalogue()
+    cache.write("automaton", database.key(known), b"another form")
+    assert automaton(known)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become a user without a name")
+def test_a_user_without_a_home_has_no_cache_but_a_scan() -> None:
+    program = (
+        "import os; from relight import cache; os.environ.pop('HOME', 0); os.environ.pop('XDG_CACHE_HOME', 0);"
+        "os.setuid(54321); assert cache.read('kind', 'key') is None; cache.write('kind', 'key', b'')"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd="/tmp")
