@@ -118,7 +118,8 @@ def test_the_folder_docker_is_no_package_for_it_would_hide_the_one_of_that_name(
     assert not (ROOT / "docker" / "__init__.py").exists()
 
 
-REGISTRIES = ("pypi.org", "pythonhosted.org", "registry.npmjs.org", "crates.io", "proxy.golang.org")
+REGISTRIES = ("pypi", "pythonhosted", "npmjs", "crates", "proxy.golang", "repo1.maven", "deb.debian")
+"""Package registries, by their hosts' names without the last part."""
 TEXTS = (".py", ".md", ".yaml", ".yml", ".toml", ".csv", ".j2", ".html", ".json", ".txt", "Dockerfile")
 
 
@@ -135,7 +136,7 @@ def mentions(pattern: str) -> list[str]:
 
 
 def test_no_file_names_the_host_of_a_package_registry() -> None:
-    assert mentions("|".join(map(re.escape, REGISTRIES))) == []
+    assert mentions(rf"\b(?:{'|'.join(map(re.escape, REGISTRIES))})\.(?:org|io|com)\b") == []
 
 
 def test_no_file_names_a_path_of_a_developers_machine() -> None:

@@ -92,9 +92,9 @@ def python_exception(rank: int, error: str, function: str = "train_step") -> lis
     """Return an uncaught exception as PyTorch prints it on a rank of a process group."""
     frames = [
         "Traceback (most recent call last):",
-        '  File "/work/train.py", line 214, in <module>',
+        '  File "/workspace/train.py", line 214, in <module>',
         "    main(parse())",
-        f'  File "/work/train.py", line 163, in {function}',
+        f'  File "/workspace/train.py", line 163, in {function}',
         f"    result = {function}(batch)",
         error,
     ]
