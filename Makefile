@@ -21,7 +21,7 @@ check: $(VENV)/ready
 	$(BIN)/relight rules test
 
 bench: $(VENV)/ready
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench --rg-sample 10MB --limit 150
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

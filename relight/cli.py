@@ -123,6 +123,8 @@ def scan(
     for problem in report.scanned.problems:
         click.echo(f"relight: {problem.path}: {problem.reason}", err=True)
     _deliver(report, form, output)
+    if report.scanned.damaged == report.scanned.sources:
+        sys.exit(MISUSE)  # nothing could be read to its end: what there is has been shown
     if fail_on and any(_counts(i, Severity(fail_on)) for i in report.incidents):
         sys.exit(1)
 

@@ -65,6 +65,7 @@ def scan(
         incidents=tuple(illustrated(concluded, discovery.inputs, read)),
         scanned=Scanned(
             sources=len(read),
+            damaged=sum(source.problem is not None for source in read),
             lines=sum(source.lines for source in read),
             bytes=sum(source.bytes_read for source in read),
             skipped=tuple(Problem(path=s.path, reason=s.reason) for s in discovery.skipped),

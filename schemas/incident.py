@@ -202,9 +202,10 @@ class Problem(Model):
 
 
 class Scanned(Model):
-    """What was read."""
+    """What was read. `damaged` counts the sources that could not be read to their end."""
 
     sources: int
+    damaged: int = 0
     lines: int
     bytes: int
     skipped: tuple[Problem, ...] = ()
