@@ -1,9 +1,11 @@
 """Takes the prefixes off a segment, one after another, and says what they told. The prefixes themselves: `formats`."""
 
+import re
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import islice, pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 from ingest.formats.launchers import host_label
 from ingest.formats.plain import without_escapes
@@ -16,7 +18,8 @@ from schemas.vocabulary import Provenance
 HEAD_BYTES: Final = 64 * 1024
 """How much of a source's beginning is looked at."""
 
-_LINES: Final = 1000
+_LINES: Final = 120
+_DATE: Final = re.compile(rb"\b20\d\d[-/]\d\d[-/]\d\d[ T]\d\d:\d\d:\d\d")
 _DEPTH: Final = 8
 _WHOLE: Final = 0.8
 """The share of lines from which a source is a format as a whole; the rest are continuations and a shell's echo."""
@@ -25,6 +28,14 @@ _ZONE_S: Final = 15 * 60
 """No two zones differ by less: stamps that do are of one zone, and the inner is the truer one."""
 
 _TRY_ALL: Final = Hints(syslog=True, kernel=True, journal=True, json=True, bracket_rank=True)
+
+
+class _Tried(NamedTuple):
+    """A line of the head under trial: what stays of it, its formats that are not inside of another, its time."""
+
+    rest: bytes
+    names: list[str]
+    time_s: float | None
 
 
 def decoder_for(source: Source, head: bytes) -> Decoder:
@@ -104,12 +115,12 @@ def survey(head: bytes, modified_s: float | None) -> Hints:
     if not lines:
         return Hints(modified_s=modified_s)
     peeled = _trial(lines, _TRY_ALL)
-    hosts = _hosts([rest for rest, _ in peeled])
+    hosts = _hosts([tried.rest for tried in peeled])
     if hosts:
         peeled = _trial(lines, replace(_TRY_ALL, hosts=hosts))
 
     def share(name: str) -> float:
-        return sum(name in names for _, names in peeled) / len(lines)
+        return sum(name in tried.names for tried in peeled) / len(lines)
 
     journal = sum(b'"__REALTIME_TIMESTAMP"' in line for line in lines) / len(lines)
     return Hints(
@@ -119,26 +130,35 @@ def survey(head: bytes, modified_s: float | None) -> Hints:
         json=share("record") >= 0.5,
         bracket_rank=share("prepended") >= 0.5,
         hosts=hosts,
-        modified_s=_year_reference_s(lines, modified_s),
+        modified_s=_year_reference_s(head[:HEAD_BYTES], peeled, modified_s),
     )
 
 
-def _year_reference_s(lines: list[bytes], modified_s: float | None) -> float | None:
+def _year_reference_s(head: bytes, trial: list[_Tried], modified_s: float | None) -> float | None:
     """Return what stamps without a year lean on: a dated line of the source, else the time of its last change.
 
     Copying a file may change that time. What a source says after a dated line, it says within most of a year.
     """
-    inner = _TRY_ALL.inside()
-    dated = (decode(line, outer=_TRY_ALL, inner=inner).origin.time_s for line in lines)
-    first = next((time_s for time_s in dated if time_s is not None), None)
+    first = next((tried.time_s for tried in trial if tried.time_s is not None), None)
+    if first is None:
+        first = next(_dated(head), None)
     return modified_s if first is None else first + _MOST_OF_A_YEAR_S
 
 
-def _trial(lines: list[bytes], hints: Hints) -> list[tuple[bytes, list[str]]]:
-    """Return what stays of each line under hints, and the formats that were there and not inside of another."""
+def _dated(head: bytes) -> Iterator[float]:
+    """Yield the times of lines that hold a date; not every date is the line's own."""
+    for date in islice(_DATE.finditer(head), _LINES):
+        line = head[head.rfind(b"\n", 0, date.start()) + 1 : head.find(b"\n", date.end())]
+        time_s = decode(line, outer=_TRY_ALL, inner=_TRY_ALL.inside()).origin.time_s
+        if time_s is not None:
+            yield time_s
+
+
+def _trial(lines: list[bytes], hints: Hints) -> list[_Tried]:
+    """Return what each line is under hints that know no year: what has a time then, is dated."""
     inner = hints.inside()
     found = (_peel(line, hints, inner) for line in lines)
-    return [(rest, names) for rest, _, _, names in found]
+    return [_Tried(rest, names, origin.time_s) for rest, origin, _, names in found]
 
 
 def _lines(head: bytes) -> list[bytes]:

@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -39,7 +38,7 @@ class Plan:
     """Which signature each expression of the automaton belongs to.
 
     Expressions of story signatures (start, progress, success) come first: a comparison of numbers tells them apart
-    while scanning. They are scanned for as a whole, the patterns of faults by their most telling piece. Signatures
+    while scanning. Progress is scanned for as a whole, all else by its patterns' most telling pieces. Signatures
     whose lines are no evidence (noise, teardown) are not scanned for: they are asked about lines with a fault.
     The places of `expressions` are their ids in the automaton.
     """
@@ -66,14 +65,14 @@ def plan(catalogue: Catalogue) -> Plan:
         Expression(owner, pattern, nominator)
         for owner, signature in enumerate(scanned)
         for pattern in signature.patterns
-        for nominator in nominating(pattern, whole=signature.kind in STORY)
+        for nominator in nominating(pattern, whole=signature.kind is Kind.PROGRESS)
     )
     return Plan(scanned, vetoes, tuple(expressions))
 
 
 def key(catalogue: Catalogue) -> str:
     """Return what a compiled automaton depends on: the patterns, the way they are rewritten, and the library."""
-    digest = hashlib.sha256(f"hyperscan {version('hyperscan')}\0".encode())
+    digest = hashlib.sha256(f"hyperscan {getattr(hyperscan, '__version__', '')}\0".encode())
     for module in (dialect, pieces):
         digest.update(Path(str(module.__file__)).read_bytes())
     for signature in catalogue.signatures:

@@ -8,6 +8,7 @@ of them begins and ends.
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import hyperscan
@@ -126,9 +127,9 @@ class Scanner:
         owners = story & _ID_MASK
         turns = np.flatnonzero(np.diff(self._kinds[owners])) + 1
         borders = np.searchsorted(story >> _ID_BITS, [end for end, _ in hits], side="right")
-        cuts = np.unique(np.concatenate((turns, borders, [0, len(story)])))
+        cuts = sorted({0, len(story), *turns.tolist(), *borders.tolist()})
         waiting = list(zip(borders.tolist(), (hit for _, hit in hits), strict=True))[::-1]
-        for begin, end in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True):
+        for begin, end in pairwise(cuts):
             while waiting and waiting[-1][0] <= begin:
                 yield waiting.pop()[1]
             yield from self._stretches(lines, story[begin:end], owners[begin:end])
@@ -139,7 +140,7 @@ class Scanner:
         if len(owners) == 1 or (owners[0] == owners[-1] and not np.any(owners != owners[0])):
             yield self._stretch(lines, int(owners[0]), story)
             return
-        places = {int(owner): np.flatnonzero(owners == owner) for owner in np.unique(owners)}
+        places = {owner: np.flatnonzero(owners == owner) for owner in np.flatnonzero(np.bincount(owners)).tolist()}
         for owner in sorted(places, key=lambda o: (places[o][-1], o)):
             yield self._stretch(lines, owner, story[places[owner]])
 
