@@ -20,6 +20,10 @@ _LOOK_AHEAD: Final = 8_192
 """How far beyond the cut secrets are looked for, so that one that straddles it is masked and not halved."""
 
 
+_PASSES: Final = 4
+"""A mask may end a word, behind which a secret begins that was part of the word before."""
+
+
 def shown(data: bytes | str) -> str:
     """Return a line as it may be put in front of a person.
 
@@ -44,8 +48,12 @@ def masked(text: str) -> str:
         text = text.encode("utf-8", "replace").decode()
     if not _HINT.search(text):
         return text
-    for rule in _RULES:
-        text = rule.pattern.sub(rule.mask, text)
+    for _ in range(_PASSES):
+        before = text
+        for rule in _RULES:
+            text = rule.pattern.sub(rule.mask, text)
+        if text == before:
+            break
     return text
 
 
