@@ -1,4 +1,8 @@
-"""What all tests share: the shipped catalogue, and how long hypothesis looks (RELIGHT_HYPOTHESIS=thorough: long)."""
+"""What all tests share: the shipped catalogue, and how hypothesis looks.
+
+The same examples in every run, so that a change is judged and not its luck; RELIGHT_HYPOTHESIS=thorough looks long
+and elsewhere each time.
+"""
 
 import os
 from collections.abc import Callable
@@ -14,7 +18,7 @@ from relight.catalogue import automaton, catalogue, resolver
 from schemas.signature import Signature
 
 _PATIENT = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.function_scoped_fixture]
-settings.register_profile("quick", max_examples=100, deadline=None, suppress_health_check=_PATIENT)
+settings.register_profile("quick", max_examples=100, deadline=None, suppress_health_check=_PATIENT, derandomize=True)
 settings.register_profile("thorough", max_examples=3000, deadline=None, suppress_health_check=_PATIENT)
 settings.load_profile(os.environ.get("RELIGHT_HYPOTHESIS", "quick"))
 
