@@ -8,7 +8,6 @@ import glob
 import os
 import stat
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -83,10 +82,6 @@ class Discovery:
     inputs: tuple[Input, ...]
     problems: tuple[Problem, ...]
     skipped: tuple[Skipped, ...]
-
-    def skipped_by_reason(self) -> Counter[str]:
-        """Count the skipped files by reason."""
-        return Counter(skipped.reason for skipped in self.skipped)
 
 
 def origin_unknown(path: tuple[str, ...]) -> Origin:

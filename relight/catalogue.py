@@ -41,6 +41,16 @@ def rules(own: Sequence[Path] = ()) -> list[Rule]:
     return [rule for file in rule_files(own) for rule in read_rules(file)]
 
 
+def own_of(every: Sequence[Rule], own: Sequence[Path]) -> list[Rule]:
+    """Return those of the rules that stand in a user's own files.
+
+    Raises:
+        FileNotFoundError: a path of the user's holds no rule files.
+    """
+    files = {str(file) for folder in own for file in files_under(folder)}
+    return [rule for rule in every if rule.file in files]
+
+
 def catalogue(own: Sequence[Path] = ()) -> Catalogue:
     """Return the catalogue in force: the shipped rules, overridden by a user's own.
 
@@ -59,9 +69,7 @@ def catalogue(own: Sequence[Path] = ()) -> Catalogue:
 
 def _sound(every: list[Rule], own: Sequence[Path]) -> list[Rule]:
     """Return the rules if the user's own are sound; those shipped are checked before they are shipped."""
-    files = {str(file) for folder in own for file in files_under(folder)}
-    mine = [rule for rule in every if rule.file in files]
-    if complaints := check(mine, {rule.signature.id: rule for rule in every}):
+    if complaints := check(own_of(every, own), {rule.signature.id: rule for rule in every}):
         raise complaints[0]
     return every
 

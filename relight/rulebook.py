@@ -6,9 +6,9 @@ from pathlib import Path
 import yaml
 
 from diagnose import rulecheck
-from diagnose.rules import RuleError, files_under, read_rules
+from diagnose.rules import RuleError
 from ingest.decode import decoder_for
-from relight.catalogue import catalogue, resolver, rules
+from relight.catalogue import catalogue, own_of, resolver, rules
 from schemas.faults import fault_classes
 from schemas.record import Source
 
@@ -55,8 +55,9 @@ def checked(files: Sequence[Path]) -> tuple[int, list[RuleError]]:
     Raises:
         RuleError: a file cannot be read as rules at all.
     """
-    known = {rule.signature.id: rule for rule in rules(files)}
-    chosen = [rule for path in files for file in files_under(path) for rule in read_rules(file)] or list(known.values())
+    every = rules(files)
+    known = {rule.signature.id: rule for rule in every}
+    chosen = own_of(every, files) or list(known.values())
     return len(chosen), rulecheck.check(chosen, known)
 
 
@@ -66,5 +67,6 @@ def tested(files: Sequence[Path]) -> tuple[int, list[RuleError]]:
     Raises:
         RuleError: a file cannot be read as rules at all.
     """
-    chosen = [rule for path in files for file in files_under(path) for rule in read_rules(file)] or rules()
+    every = rules(files)
+    chosen = own_of(every, files) or every
     return len(chosen), rulecheck.test(chosen, decoder_for(Source("rules"), b""))

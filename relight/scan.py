@@ -5,12 +5,13 @@ from pathlib import Path
 
 from diagnose.correlation.conclusion import conclude
 from diagnose.correlation.jobs import Grouping
+from ingest import sources
 from ingest.names import origin_of
 from ingest.sources import Discovery, discover
 from relight import __version__
-from relight.catalogue import catalogue, resolver
+from relight.catalogue import resolver
 from relight.illustration import illustrated
-from relight.scanning import Advance, scanned
+from relight.scanning import Advance, known, scanned
 from schemas.incident import Problem, Scanned, ScanReport
 from schemas.signal import Signal, SourceRead
 
@@ -32,7 +33,7 @@ def found(paths: Sequence[str]) -> Discovery:
     """
     discovery = discover(paths, origin_of)
     if not discovery.inputs:
-        raise NothingToScan([Problem(path=p.path, reason=_reason(p.what, p.advice)) for p in discovery.problems])
+        raise NothingToScan([_reported(p) for p in discovery.problems])
     return discovery
 
 
@@ -49,7 +50,7 @@ def scan(
         RuleError: a rule file has a mistake.
         NothingToScan: every source failed before its first line.
     """
-    known = catalogue(rules)
+    catalogue = known(tuple(rules))
     read: list[SourceRead] = []
     signals: list[Signal] = []
     for source, said in scanned(discovery.inputs, rules, jobs, advance):
@@ -58,7 +59,7 @@ def scan(
     problems = list(_problems(discovery, read))
     if problems and not any(source.lines or not source.problem for source in read):
         raise NothingToScan(problems)
-    concluded = conclude(read, signals, resolver(known), grouping)
+    concluded = conclude(read, signals, resolver(catalogue), grouping)
     return ScanReport(
         relight=__version__,
         runs=concluded.runs,
@@ -71,17 +72,17 @@ def scan(
             skipped=tuple(Problem(path=s.path, reason=s.reason) for s in discovery.skipped),
             problems=tuple(problems),
         ),
-        signatures=len(known.signatures),
+        signatures=len(catalogue.signatures),
     )
 
 
 def _problems(discovery: Discovery, read: Iterable[SourceRead]) -> Iterator[Problem]:
-    for p in discovery.problems:
-        yield Problem(path=p.path, reason=_reason(p.what, p.advice))
+    yield from map(_reported, discovery.problems)
     for source in read:
         if source.problem:
             yield Problem(path=source.source, reason=source.problem)
 
 
-def _reason(what: str, advice: str) -> str:
-    return f"{what}. {advice}" if advice else what
+def _reported(problem: sources.Problem) -> Problem:
+    advice = f". {problem.advice}" if problem.advice else ""
+    return Problem(path=problem.path, reason=problem.what + advice)

@@ -10,23 +10,23 @@ from pathlib import Path
 from typing import Final
 
 from diagnose.matching.scanner import Scanner
-from diagnose.matching.segments import Segment, segment_before
 from diagnose.matching.signals import SourceFold
+from diagnose.rules import Catalogue
 from ingest import archives
 from ingest.chunks import chunks, ranges
-from ingest.decode import decoder_for
+from ingest.decode import HEAD_BYTES, decoder_for
 from ingest.errors import Unreadable
 from ingest.redaction import shown
 from ingest.sources import Input
 from relight.catalogue import automaton, catalogue
 from schemas.record import Chunk, Decoder, Source
-from schemas.signal import Mark, Signal, SourceRead
+from schemas.signal import Signal, SourceRead
 
-HEAD_BYTES: Final = 64 * 1024
 RANGE_BYTES: Final = 64 * 1024 * 1024
 """Where several processes work, a plain file is read in ranges of at least this size."""
 
 _EDGE_LINES: Final = 40
+_TAIL_BYTES: Final = 4096
 Advance = Callable[[int], None]
 """Told how many bytes have been read since it was called last."""
 
@@ -50,14 +50,11 @@ class Part:
     bytes_read: int = 0
     first_s: float | None = None
     last_s: float | None = None
-    last: Mark | None = None
     problem: str | None = None
 
     def extend(self, later: "Part") -> None:
         """Add the part that follows in the same source."""
         self.fold.extend(later.fold, self.lines)
-        if later.last is not None:
-            self.last = later.last.model_copy(update={"line": later.last.line + self.lines})
         self.lines += later.lines
         self.bytes_read += later.bytes_read
         self.first_s = self.first_s if self.first_s is not None else later.first_s
@@ -137,7 +134,7 @@ def _work(piece: Piece, rules: tuple[Path, ...], advance: Advance = lambda count
             head = _head(path) if path is not None else None
             _feed(scanner, part, chunks(stream, begin=piece.begin, end=piece.end), head, advance)
     except (Unreadable, OSError) as error:
-        part.problem = error.reason if isinstance(error, Unreadable) else (error.strerror or str(error))
+        part.problem = _reason(error)
     return [part]
 
 
@@ -150,16 +147,32 @@ def _archive(scanner: Scanner, piece: Piece, advance: Advance) -> list[Part]:
                 try:
                     _feed(scanner, parts[name], chunks(stream), None, advance)
                 except (Unreadable, OSError) as error:
-                    parts[name].problem = error.reason if isinstance(error, Unreadable) else str(error)
+                    parts[name].problem = _reason(error)
     except (Unreadable, OSError) as error:
         last = list(parts.values())[-1]
-        last.problem = error.reason if isinstance(error, Unreadable) else str(error)
+        last.problem = _reason(error)
     return list(parts.values())
+
+
+def _reason(error: Unreadable | OSError) -> str:
+    """Return in one line why reading broke off."""
+    return error.reason if isinstance(error, Unreadable) else (error.strerror or str(error))
+
+
+@cache
+def known(rules: tuple[Path, ...]) -> Catalogue:
+    """Return the catalogue in force, read once in a process.
+
+    Raises:
+        RuleError: a rule file has a mistake.
+        FileNotFoundError: one of the paths holds no rule files.
+    """
+    return catalogue(rules)
 
 
 @cache
 def _scanner(rules: tuple[Path, ...]) -> Scanner:
-    return Scanner(*automaton(catalogue(rules)))
+    return Scanner(*automaton(known(rules)))
 
 
 def _head(path: Path) -> bytes:
@@ -184,22 +197,8 @@ def _feed(scanner: Scanner, part: Part, cut: Iterable[Chunk], head: bytes | None
     finally:
         if chunk is not None and decoder is not None:
             part.fold.settle(decoder)
-            _note_end(part, chunk, decoder)
-
-
-def _note_end(part: Part, chunk: Chunk, decoder: Decoder) -> None:
-    """Note a chunk's last line, and the last time that its end tells."""
-    own = chunk.data[max(chunk.start, chunk.end - HEAD_BYTES) : chunk.end]
-    stripped = own.rstrip(b"\r\n \0")
-    if not stripped:
-        return
-    part.last_s = _edge_time(own[-4096:], decoder, from_end=True) or part.last_s
-    segment = segment_before(stripped + b"\n", len(stripped) + 1) or Segment(0, 0)
-    part.last = Mark(
-        offset_bytes=chunk.offset + (chunk.end - chunk.start) - len(own) + segment.start,
-        line=chunk.line + chunk.lines - own.count(b"\n", segment.start),
-        text=shown(stripped[segment.start : segment.start + 4096]),
-    )
+            tail = chunk.data[max(chunk.start, chunk.end - _TAIL_BYTES) : chunk.end]
+            part.last_s = _edge_time(tail, decoder, from_end=True) or part.last_s
 
 
 def _edge_time(data: bytes, decoder: Decoder, *, from_end: bool) -> float | None:
@@ -228,6 +227,5 @@ def _read(part: Part) -> SourceRead:
         bytes_read=max(part.bytes_read, source.size_bytes or 0) if part.problem is None else part.bytes_read,
         first_s=min(begins, default=None),
         last_s=max(ends, default=None),
-        last=part.last,
         problem=part.problem,
     )

@@ -81,5 +81,4 @@ class SourceRead(Model):
     bytes_read: int = Field(ge=0)
     first_s: float | None = None
     last_s: float | None = None
-    last: Mark | None = None
     problem: str | None = None

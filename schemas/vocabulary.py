@@ -17,6 +17,11 @@ class Severity(StrEnum):
         """Return the place in the order of severities, 0 for `info`."""
         return list(Severity).index(self)
 
+    @property
+    def serious(self) -> bool:
+        """Tell whether a process dies of it."""
+        return self.rank >= Severity.ERROR.rank
+
 
 class Impact(StrEnum):
     """What an incident did to its run: ended it, hurt it, or nothing."""

@@ -69,14 +69,14 @@ class _Teller:
             if judged.ranking:
                 ended = judged.outcome is Outcome.FAILED
                 impact = Impact.FAILED if final and ended else Impact.DEGRADED
-                found.append(self._incident(at, len(found), judged, judged.ranking, impact))
+                found.append(self._incident(at, len(found), judged.ranking, impact))
             elif final and judged.outcome is Outcome.INCOMPLETE and judged.story.of(Kind.START, Kind.PROGRESS):
                 found.append(self._unexplained(at, len(found), judged))
             for aside in self._asides(judged):
-                found.append(self._incident(at, len(found), judged, Ranking(aside, (), ()), _harm(aside, judged)))
+                found.append(self._incident(at, len(found), Ranking(aside, (), ()), _harm(aside, judged)))
         return found
 
-    def _incident(self, attempt: int, ordinal: int, judged: Judged, ranking: Ranking, impact: Impact) -> Incident:
+    def _incident(self, attempt: int, ordinal: int, ranking: Ranking, impact: Impact) -> Incident:
         words = diagnosis(ranking, self._cast)
         return Incident(
             **words.model_dump(),

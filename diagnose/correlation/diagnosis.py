@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from diagnose.correlation.blame import culprit, scope
+from diagnose.correlation.causes import cause_graph
 from diagnose.correlation.evidence import Finding
 from diagnose.correlation.places import first_place, last_place
 from diagnose.correlation.ranking import Ranking, broke_s, timeout_s
@@ -71,7 +72,7 @@ def confidence(ranking: Ranking) -> float:
 
 def is_symptom(finding: Finding) -> bool:
     """Tell whether a finding mostly follows from another one that was not seen."""
-    return finding.fault in ("launcher.worker_exit", "comm.peer_reset", "comm.collective_timeout", "training.hang")
+    return finding.fault in cause_graph().symptoms
 
 
 def verified(finding: Finding) -> bool:

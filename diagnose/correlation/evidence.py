@@ -8,7 +8,7 @@ from diagnose.correlation.moments import Entry, Moment
 from diagnose.correlation.story import Story
 from schemas.signal import Signal
 from schemas.signature import Signature
-from schemas.vocabulary import Culprit, Severity
+from schemas.vocabulary import Culprit
 
 Resolve = Callable[[str], Signature]
 """Returns the signature of an id, codes of tables included."""
@@ -42,7 +42,7 @@ class Finding:
     @property
     def serious(self) -> bool:
         """Tell whether a process dies of it."""
-        return self.signature.severity.rank >= Severity.ERROR.rank
+        return self.signature.severity.serious
 
     @cached_property
     def count(self) -> int:

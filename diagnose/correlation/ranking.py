@@ -173,19 +173,35 @@ class Ranker:
         )
 
     def _forgotten(self, finding: Finding) -> bool:
-        end = max((f.first.first for f in self.open_faults), key=lambda moment: moment.order)
-        breaks = [t for f in self.open_faults if f is not finding and (t := broke_s(f)) is not None]
-        last = finding.last.time_s
-        if last is None or end.time_s is None or not finding.last.exact or finding.signature.decisive:
+        last, end = finding.last.time_s, self._end.time_s
+        if last is None or end is None or not finding.last.exact or finding.signature.decisive:
             return False
-        return min([end.time_s, *breaks]) - last > FORGOTTEN_S
+        first_break = next((t for t, broken in self._breaks if broken is not finding), end)
+        return min(end, first_break) - last > FORGOTTEN_S
+
+    @cached_property
+    def _end(self) -> Moment:
+        """Return the moment of the fault that was said last."""
+        return max((f.first.first for f in self.open_faults), key=lambda moment: moment.order)
+
+    @cached_property
+    def _breaks(self) -> list[tuple[float, Finding]]:
+        """Return when the open faults broke, the earliest first."""
+        timed = [(t, f) for f in self.open_faults if (t := broke_s(f)) is not None]
+        return sorted(timed, key=lambda pair: pair[0])
 
     def _away_from_the_break(self, finding: Finding) -> int:
         """Return how many minutes lie between a finding and the moment to which a collective's timeout points."""
-        breaks = [t for f in self.findings if f.fault == "comm.collective_timeout" and (t := broke_s(f)) is not None]
-        if not breaks or finding.first.first.time_s is None or finding.fault == "comm.collective_timeout":
+        broke, time_s = self._timeout_points_to, finding.first.first.time_s
+        if broke is None or time_s is None or finding.fault == "comm.collective_timeout":
             return 0
-        return int(abs(min(breaks) - finding.first.first.time_s) // 120)
+        return int(abs(broke - time_s) // 120)
+
+    @cached_property
+    def _timeout_points_to(self) -> float | None:
+        """Return the earliest moment (Unix, seconds) to which a collective's timeout points."""
+        timeouts = (f for f in self.findings if f.fault == "comm.collective_timeout")
+        return min((t for f in timeouts if (t := broke_s(f)) is not None), default=None)
 
 
 def _vague(finding: Finding) -> bool:

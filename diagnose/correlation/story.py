@@ -3,13 +3,13 @@
 A start, progress and success are read together with the faults: an error that the run survived is not why it ended.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from diagnose.correlation.moments import Entry, Moment
 from schemas.signal import Signal
-from schemas.vocabulary import Kind, Severity
+from schemas.vocabulary import Kind
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Story:
         if not said:
             return None
         last = max(said, key=lambda e: e.last.order)
-        later = [e for e in self.faults if e.signal.severity.rank >= Severity.ERROR.rank and e.first.after(last.last)]
+        later = [e for e in self.faults if e.signal.severity.serious and e.first.after(last.last)]
         if self.went_on_after(last.last) and any(not self.went_on_after(e.last) for e in later):
             return None
         return last
@@ -113,13 +113,8 @@ class _Latest:
 
 
 def _serious(signal: Signal) -> bool:
-    return signal.kind is Kind.FAULT and signal.severity.rank >= Severity.ERROR.rank
+    return signal.kind is Kind.FAULT and signal.severity.serious
 
 
 def _starter(signal: Signal) -> tuple[object, ...]:
     return signal.signature, signal.stream, signal.host, signal.rank
-
-
-def merged(stories: Sequence[Story]) -> Story:
-    """Return one story of several, in their order."""
-    return Story(tuple(entry for story in stories for entry in story.entries))

@@ -26,10 +26,9 @@ VETOES: Final = frozenset({Kind.NOISE, Kind.TEARDOWN})
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """One expression of the automaton: the index of its signature, the author's pattern, what Hyperscan scans for."""
+    """One expression of the automaton: the index of its signature, and what Hyperscan scans for."""
 
     owner: int
-    pattern: str
     nominator: str
 
 
@@ -62,7 +61,7 @@ def plan(catalogue: Catalogue) -> Plan:
     """Return how a catalogue is compiled."""
     scanned, vetoes = _divided(catalogue)
     expressions = (
-        Expression(owner, pattern, nominator)
+        Expression(owner, nominator)
         for owner, signature in enumerate(scanned)
         for pattern in signature.patterns
         for nominator in nominating(pattern, whole=signature.kind is Kind.PROGRESS)
@@ -71,10 +70,10 @@ def plan(catalogue: Catalogue) -> Plan:
 
 
 def key(catalogue: Catalogue) -> str:
-    """Return what a compiled automaton depends on: the patterns, the way they are rewritten, and the library."""
+    """Return what a compiled automaton depends on: the patterns, how they are rewritten and kept, and the library."""
     digest = hashlib.sha256(f"hyperscan {getattr(hyperscan, '__version__', '')}\0".encode())
-    for module in (dialect, pieces):
-        digest.update(Path(str(module.__file__)).read_bytes())
+    for source in (dialect.__file__, pieces.__file__, __file__):
+        digest.update(Path(str(source)).read_bytes())
     for signature in catalogue.signatures:
         digest.update("\0".join((signature.id, signature.kind, *signature.patterns)).encode())
     return digest.hexdigest()
@@ -82,7 +81,7 @@ def key(catalogue: Catalogue) -> str:
 
 def dumped(order: Plan, automaton: hyperscan.Database) -> bytes:
     """Return a plan's expressions and its automaton as bytes."""
-    expressions = orjson.dumps([(e.owner, e.pattern, e.nominator) for e in order.expressions])
+    expressions = orjson.dumps([(e.owner, e.nominator) for e in order.expressions])
     return len(expressions).to_bytes(8) + expressions + bytes(hyperscan.dumpb(automaton))
 
 
