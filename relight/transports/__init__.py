@@ -1,0 +1,1 @@
+"""Transports: the port to a log of records, and its adapters."""
