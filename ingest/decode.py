@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import islice, pairwise
 from typing import Final, NamedTuple
@@ -12,7 +12,7 @@ from ingest.formats.plain import without_escapes
 from ingest.formats.recogniser import NOTHING, Format, Hints
 from ingest.formats.table import candidates
 from ingest.formats.training import mllog_time
-from schemas.record import Decoded, Decoder, Origin, Source
+from schemas.record import Decoded, Decoder, Origin, Source, Told
 from schemas.vocabulary import Provenance
 
 HEAD_BYTES: Final = 64 * 1024
@@ -48,6 +48,30 @@ def decoder_for(source: Source, head: bytes) -> Decoder:
     """
     hints = survey(head, source.modified_s)
     return partial(decode, outer=hints, inner=hints.inside())
+
+
+class LogFormats:
+    """The formats of logs, as matching is given them while it follows sources (see `schemas.record.Formats`)."""
+
+    def survey(self, source: Source, head: bytes) -> Told:
+        """Return what a source's beginning tells of its format, and who writes it if a shipper vouches for that."""
+        hints = survey(head, source.modified_s)
+        told: Told = asdict(hints) | {"hosts": sorted(host.decode("latin-1") for host in hints.hosts)}
+        return told | {"provenance": source.origin.provenance.value if source.vouched else Provenance.UNKNOWN.value}
+
+    def decoder(self, told: Told) -> Decoder:
+        """Return the decoder for what a survey told."""
+        fields = dict(told)
+        provenance = Provenance(fields.pop("provenance"))
+        hints = Hints(**fields | {"hosts": frozenset(host.encode("latin-1") for host in fields["hosts"])})
+        known = partial(decode, outer=hints, inner=hints.inside())
+        return known if provenance is Provenance.UNKNOWN else partial(_vouched, decoder=known, provenance=provenance)
+
+
+def _vouched(segment: bytes, *, decoder: Decoder, provenance: Provenance) -> Decoded:
+    """Decode a segment of a source for whose provenance a shipper vouches: what a line says of it does not count."""
+    decoded = decoder(segment)
+    return replace(decoded, origin=replace(decoded.origin, provenance=provenance))
 
 
 def decode(segment: bytes, *, outer: Hints, inner: Hints) -> Decoded:

@@ -11,6 +11,7 @@ from typing import Final
 
 from diagnose.matching.scanner import Scanner
 from diagnose.matching.signals import SourceFold
+from diagnose.matching.times import edge_time
 from diagnose.rules import Catalogue
 from ingest import archives
 from ingest.chunks import chunks, ranges
@@ -25,7 +26,6 @@ from schemas.signal import Signal, SourceRead
 RANGE_BYTES: Final = 64 * 1024 * 1024
 """Where several processes work, a plain file is read in ranges of at least this size."""
 
-_EDGE_LINES: Final = 40
 _TAIL_BYTES: Final = 4096
 Advance = Callable[[int], None]
 """Told how many bytes have been read since it was called last."""
@@ -189,7 +189,7 @@ def _feed(scanner: Scanner, part: Part, cut: Iterable[Chunk], head: bytes | None
             if decoder is None:
                 own = chunk.data[chunk.start : min(chunk.end, chunk.start + HEAD_BYTES)]
                 decoder = decoder_for(part.source, own if head is None else head)
-                part.first_s = _edge_time(own, decoder, from_end=False)
+                part.first_s = edge_time(own, decoder, from_end=False)
             part.fold.add(scanner.findings(chunk, decoder))
             part.lines += chunk.lines
             part.bytes_read += chunk.end - chunk.start
@@ -198,15 +198,7 @@ def _feed(scanner: Scanner, part: Part, cut: Iterable[Chunk], head: bytes | None
         if chunk is not None and decoder is not None:
             part.fold.settle(decoder)
             tail = chunk.data[max(chunk.start, chunk.end - _TAIL_BYTES) : chunk.end]
-            part.last_s = _edge_time(tail, decoder, from_end=True) or part.last_s
-
-
-def _edge_time(data: bytes, decoder: Decoder, *, from_end: bool) -> float | None:
-    """Return the first (or last) time that the lines at an edge of some bytes tell."""
-    lines = data.splitlines()
-    nearest = lines[: -_EDGE_LINES - 1 : -1] if from_end else lines[:_EDGE_LINES]
-    times = (decoder(line).origin.time_s for line in nearest)
-    return next((time for time in times if time is not None), None)
+            part.last_s = edge_time(tail, decoder, from_end=True) or part.last_s
 
 
 def _read(part: Part) -> SourceRead:

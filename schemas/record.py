@@ -1,7 +1,7 @@
 """What crosses between reading and matching: a source, a chunk of its lines, and what a line says about itself."""
 
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from pydantic import AwareDatetime, Field
 
@@ -69,6 +69,22 @@ class Decoder(Protocol):
         ...
 
 
+Told = dict[str, Any]
+"""What the head of a source tells of its format, as JSON can hold it."""
+
+
+class Formats(Protocol):
+    """Finds out how the lines of a source are to be decoded."""
+
+    def survey(self, source: "Source", head: bytes) -> Told:
+        """Return what the beginning of a source tells of its format. Never raises, whatever the bytes."""
+        ...
+
+    def decoder(self, told: Told) -> Decoder:
+        """Return the decoder for what a survey told."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """A stream of lines: a file, a member of an archive, standard input.
@@ -76,6 +92,7 @@ class Source:
     `name` is what a person is shown, `path` its components below the directory that was asked for. Rotated files
     are parts of one `stream`, the oldest first: `part` is the place among them.
     `modified_s` is the time of its last change (Unix, seconds): time stamps without a year lean on it.
+    `key` is what ids derive from, where that is not the name. `vouched`: a trusted shipper says what `origin` says.
     """
 
     name: str
@@ -85,6 +102,8 @@ class Source:
     size_bytes: int | None = None
     stream: str = ""
     part: int = 0
+    key: str = ""
+    vouched: bool = False
 
 
 @dataclass(frozen=True, slots=True)

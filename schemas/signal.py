@@ -1,4 +1,4 @@
-"""A signal: a signature was seen in one source; and what reading a source to its end has told."""
+"""What matching says: a signature was seen in one source, how far a source has been read, and how time passes."""
 
 from uuid import UUID, uuid5
 
@@ -39,9 +39,13 @@ class Signal(Model):
 
     Repetitions with the same identity (captures that the signature names, host, rank, GPU) are one signal with a
     count, its first and its last line. A signal ends where the run moves on: at the next start or progress.
+    While a source is being followed a signal is said again when it has grown: of two with one id, the one that was
+    said when more of the source had been read (`read_to`, bytes) holds. `vouched`: a trusted shipper says that it comes
+    from this host; otherwise the host is what a line or a name says.
     """
 
     id: str
+    read_to: int = 0
     signature: str
     kind: Kind
     severity: Severity
@@ -59,13 +63,15 @@ class Signal(Model):
     attempt: str | None = None
     captures: dict[str, str] = {}
     provenance: Provenance = Provenance.UNKNOWN
+    vouched: bool = False
 
 
 class SourceRead(Model):
-    """A source was read to its end, or as far as it could be.
+    """A source was read to its end, or as far as it could be; while it is being followed, as far as it is known.
 
     `bytes_read` counts decompressed bytes. `first_s` and `last_s` are the earliest and latest times (Unix, seconds)
-    seen in its matched, first and last lines; `problem` says why reading stopped early.
+    seen in its matched, first and last lines; `problem` says why reading stopped early. `heard_s` is when the shipper
+    of a followed source found nothing more to read (Unix, seconds, its host's clock): the source was silent, not late.
     """
 
     source: str
@@ -81,4 +87,40 @@ class SourceRead(Model):
     bytes_read: int = Field(ge=0)
     first_s: float | None = None
     last_s: float | None = None
+    heard_s: float | None = None
     problem: str | None = None
+
+
+class Heard(Model):
+    """Sources that had nothing new to say, and when their shippers last found so (Unix, seconds, by source)."""
+
+    sources: dict[str, float]
+
+
+class Withdrawn(Model):
+    """A signal that does not hold any more, now that more of its source has been read (`read_to`, bytes)."""
+
+    id: str
+    source: str
+    read_to: int
+
+
+class Tick(Model):
+    """Time has passed in a cluster: its live sources have been heard up to `time_s` (Unix, seconds).
+
+    The correlation of a cluster decides at ticks only, so that what it decides follows from what was recorded, at the
+    place where it was recorded. `number` counts them from 1.
+    """
+
+    number: int = Field(ge=1)
+    time_s: float
+
+
+class Placement(Model):
+    """A job ran on hosts, from and until some time (Unix, seconds), as a scheduler or a file says."""
+
+    job: str
+    attempt: str | None = None
+    hosts: tuple[str, ...]
+    from_s: float | None = None
+    until_s: float | None = None

@@ -6,7 +6,7 @@ an error before progress and the same error after it stay apart. How the source 
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from diagnose.matching.lines import Hit, Sighting
@@ -31,8 +31,8 @@ _Key = tuple[Any, ...]
 
 
 @dataclass(slots=True)
-class _Span:
-    """An open signal. `began` and `moved` are how often the run had moved on at its first and its last line."""
+class Span:
+    """A signal in the making. `began` and `moved` tell how often the run had moved on at its first and last line."""
 
     first: Hit | Sighting
     last: Hit | Sighting
@@ -40,8 +40,16 @@ class _Span:
     began: int = 0
     moved: int = 0
 
-    def extend(self, other: "_Span") -> None:
+    def extend(self, other: "Span") -> None:
+        """Take in the span that follows."""
         self.last, self.moved, self.count = other.last, other.moved, self.count + other.count
+
+    def settle(self, decoder: Decoder) -> None:
+        """Read the sightings that it holds, as far as they have not been read."""
+        if isinstance(self.first, Sighting):
+            self.first = self.first.read(decoder)
+        if isinstance(self.last, Sighting):
+            self.last = self.last.read(decoder)
 
 
 @dataclass(slots=True)
@@ -52,78 +60,90 @@ class SourceFold:
     signature has one span.
     """
 
-    _faults: dict[_Key, list[_Span]] = field(default_factory=dict)
-    _chapters: dict[int, dict[str, _Span]] = field(default_factory=dict)
-    _uncounted: Counter[str] = field(default_factory=Counter)
-    _moved: int = 0
-    _chapter: int = 0
-    _kinds: list[Kind] = field(default_factory=list)
+    faults: dict[_Key, list[Span]] = field(default_factory=dict)
+    chapters: dict[int, dict[str, Span]] = field(default_factory=dict)
+    uncounted: Counter[str] = field(default_factory=Counter)
+    moved: int = 0
+    chapter: int = 0
+    kinds: list[Kind] = field(default_factory=list)
 
     def add(self, findings: Iterable[Finding]) -> None:
         """Fold findings, which come in the order of their lines."""
         for finding in findings:
             if isinstance(finding, Hit):
-                self._kinds = [*self._kinds[:1], Kind.FAULT]
-                self._fault(_key(finding), _Span(finding, finding, 1, self._moved, self._moved))
+                self.kinds = [*self.kinds[:1], Kind.FAULT]
+                self._fault(_key(finding), Span(finding, finding, 1, self.moved, self.moved))
             elif finding.first is None or finding.last is None:
                 self._pend(finding.signature.id, finding.count)
             else:
                 self._turn_to(finding.signature.kind)
-                self._story(finding.signature.id, _Span(finding.first, finding.last, finding.count))
+                self._story(finding.signature.id, Span(finding.first, finding.last, finding.count))
+
+    def copy(self) -> "SourceFold":
+        """Return a fold that can be added to without changing this one."""
+        return SourceFold(
+            faults={key: [replace(span) for span in spans] for key, spans in self.faults.items()},
+            chapters={
+                number: {signature: replace(span) for signature, span in chapter.items()}
+                for number, chapter in self.chapters.items()
+            },
+            uncounted=self.uncounted.copy(),
+            moved=self.moved,
+            chapter=self.chapter,
+            kinds=[*self.kinds],
+        )
 
     def settle(self, decoder: Decoder) -> None:
         """Read the sightings that are left, as far as they have not been read."""
-        for span in self._all():
-            if isinstance(span.first, Sighting):
-                span.first = span.first.read(decoder)
-            if isinstance(span.last, Sighting):
-                span.last = span.last.read(decoder)
+        for span in self.spans():
+            span.settle(decoder)
 
     def extend(self, later: "SourceFold", lines: int) -> None:
         """Add the fold of the bytes that follow, whose line numbers begin `lines` too low. Both are settled.
 
         The result is that of one fold over all, as long as no more than `IDENTITIES` are in it.
         """
-        for span in later._all():
+        for span in later.spans():
             span.first, span.last = _moved_by(span.first, lines), _moved_by(span.last, lines)
         self._join_story(later)
-        for key, spans in later._faults.items():
+        for key, spans in later.faults.items():
             for span in spans:
-                span.began, span.moved = span.began + self._moved, span.moved + self._moved
+                span.began, span.moved = span.began + self.moved, span.moved + self.moved
                 self._fault(key, span)
-        self._moved += later._moved
+        self.moved += later.moved
 
     def signals(self, source: Source, clean: Clean) -> list[Signal]:
         """Return everything seen as signals, in the order of their first lines. The fold must be settled."""
-        spans = sorted(self._all(), key=lambda s: (s.first.offset, s.first.signature.id, s.last.offset))
-        return [_signal(span, source, clean) for span in spans]
+        spans = sorted(self.spans(), key=lambda s: (s.first.offset, s.first.signature.id, s.last.offset))
+        return [signal_of(span, source, clean) for span in spans]
 
     def times_s(self) -> list[float]:
         """Return the times (Unix, seconds) of all lines that are kept. The fold must be settled."""
-        hits = [hit for span in self._all() for hit in (span.first, span.last) if isinstance(hit, Hit)]
+        hits = [hit for span in self.spans() for hit in (span.first, span.last) if isinstance(hit, Hit)]
         return [hit.origin.time_s for hit in hits if hit.origin.time_s is not None]
 
-    def _all(self) -> Iterator[_Span]:
-        for spans in self._faults.values():
+    def spans(self) -> Iterator[Span]:
+        """Yield all spans, in no order."""
+        for spans in self.faults.values():
             yield from spans
-        for chapter in self._chapters.values():
+        for chapter in self.chapters.values():
             yield from chapter.values()
 
-    def _fault(self, key: _Key, span: _Span) -> None:
+    def _fault(self, key: _Key, span: Span) -> None:
         """Open a span, or let it extend the last one: where nothing moved in between, or there are too many."""
         most = SPANS
-        if key not in self._faults and len(self._faults) >= IDENTITIES:
+        if key not in self.faults and len(self.faults) >= IDENTITIES:
             key, most = ("overflow", key[0]), 1
-        spans = self._faults.setdefault(key, [])
+        spans = self.faults.setdefault(key, [])
         if spans and (spans[-1].moved == span.began or len(spans) >= most):
             spans[-1].extend(span)
         else:
             spans.append(span)
 
-    def _story(self, signature: str, span: _Span) -> None:
-        self._moved += 1
-        span.count += self._uncounted.pop(signature, 0)
-        chapter = self._chapters.setdefault(self._chapter, {})
+    def _story(self, signature: str, span: Span) -> None:
+        self.moved += 1
+        span.count += self.uncounted.pop(signature, 0)
+        chapter = self.chapters.setdefault(self.chapter, {})
         if signature in chapter:
             chapter[signature].extend(span)
         else:
@@ -131,38 +151,38 @@ class SourceFold:
 
     def _pend(self, signature: str, count: int) -> None:
         """Count nominations that nothing confirmed with those of the same chapter that something confirms."""
-        if span := self._chapters.get(self._chapter, {}).get(signature):
+        if span := self.chapters.get(self.chapter, {}).get(signature):
             span.count += count
         else:
-            self._uncounted[signature] += count
+            self.uncounted[signature] += count
 
     def _turn_to(self, kind: Kind) -> None:
         """Begin a new chapter with starts, or with successes, that do not go on from the line before."""
-        previous = self._kinds[-1] if self._kinds else None
+        previous = self.kinds[-1] if self.kinds else None
         if kind is not Kind.PROGRESS and kind is not previous:
-            self._chapter += 1
-            self._uncounted.clear()
-            self._chapters.pop(self._chapter - CHAPTERS, None)
-        self._kinds = [self._kinds[0], kind] if self._kinds else [kind]
+            self.chapter += 1
+            self.uncounted.clear()
+            self.chapters.pop(self.chapter - CHAPTERS, None)
+        self.kinds = [self.kinds[0], kind] if self.kinds else [kind]
 
     def _join_story(self, later: "SourceFold") -> None:
         """Add the chapters that follow. The first one goes on where the last kind here is the first kind there."""
-        goes_on = bool(self._kinds and later._kinds and self._kinds[-1] is later._kinds[0] is not Kind.PROGRESS)
-        base = self._chapter - (1 if goes_on and later._kinds[0] is not Kind.FAULT else 0)
-        moved = self._moved
-        for number, chapter in later._chapters.items():
-            self._chapter = base + number
-            for old in [n for n in self._chapters if n <= self._chapter - CHAPTERS]:
-                del self._chapters[old]
+        goes_on = bool(self.kinds and later.kinds and self.kinds[-1] is later.kinds[0] is not Kind.PROGRESS)
+        base = self.chapter - (1 if goes_on and later.kinds[0] is not Kind.FAULT else 0)
+        moved = self.moved
+        for number, chapter in later.chapters.items():
+            self.chapter = base + number
+            for old in [n for n in self.chapters if n <= self.chapter - CHAPTERS]:
+                del self.chapters[old]
             for signature, span in chapter.items():
                 self._story(signature, span)
-        self._moved = moved
-        if later._chapter:
-            self._chapter = base + later._chapter
-            self._uncounted.clear()
-        for signature, count in later._uncounted.items():
+        self.moved = moved
+        if later.chapter:
+            self.chapter = base + later.chapter
+            self.uncounted.clear()
+        for signature, count in later.uncounted.items():
             self._pend(signature, count)
-        self._kinds = [*(self._kinds or later._kinds)[:1], *later._kinds[-1:]] if later._kinds else self._kinds
+        self.kinds = [*(self.kinds or later.kinds)[:1], *later.kinds[-1:]] if later.kinds else self.kinds
 
 
 def _moved_by(hit: Hit | Sighting, lines: int) -> Hit:
@@ -170,14 +190,15 @@ def _moved_by(hit: Hit | Sighting, lines: int) -> Hit:
     return hit.moved_by(lines)
 
 
-def _signal(span: _Span, source: Source, clean: Clean) -> Signal:
+def signal_of(span: Span, source: Source, clean: Clean) -> Signal:
+    """Return a settled span as a signal of its source."""
     first, last = span.first, span.last
     assert isinstance(first, Hit), "a fold is settled before its signals are asked for"
     assert isinstance(last, Hit), "a fold is settled before its signals are asked for"
     signature = first.signature
     origin = first.origin.over(source.origin).over(_told(first))
     return Signal(
-        id=derived_id(source.name, first.offset, signature.id),
+        id=signal_id(span, source),
         signature=signature.id,
         kind=signature.kind,
         severity=signature.severity,
@@ -195,7 +216,13 @@ def _signal(span: _Span, source: Source, clean: Clean) -> Signal:
         attempt=origin.attempt,
         captures=_captures(first, last),
         provenance=origin.provenance if origin.provenance in signature.provenance else Provenance.UNKNOWN,
+        vouched=source.vouched and origin.host == source.origin.host,
     )
+
+
+def signal_id(span: Span, source: Source) -> str:
+    """Return the id of a span's signal: it follows from the source, the first byte and the signature."""
+    return derived_id(source.key or source.name, span.first.offset, span.first.signature.id)
 
 
 def _mark(hit: Hit, clean: Clean) -> Mark:

@@ -10,6 +10,7 @@ LOOK_BACK_BYTES: Final = 8 * 1024
 _NO_TIME: Final = Origin()
 _LOOKS_LIKE_A_TIME: Final = re.compile(rb"\d\d:\d\d:\d\d|_ms\": ?\d{13}|\[ *\d{1,9}\.\d{6}\]|\d{10}[.,\"]")
 _TRIES: Final = 4
+_EDGE_LINES: Final = 40
 
 
 def time_before(data: bytes, start: int, decoder: Decoder, searched_to: int = 0) -> tuple[int, Origin] | None:
@@ -39,3 +40,11 @@ def timed(origin: Origin, data: bytes, start: int, decoder: Decoder) -> Origin:
         return origin
     found = time_before(data, start, decoder)
     return origin.over(found[1]) if found else origin
+
+
+def edge_time(data: bytes, decoder: Decoder, *, from_end: bool) -> float | None:
+    """Return the first (or last) time (Unix, seconds) that the lines at an edge of some bytes tell."""
+    lines = data.splitlines()
+    nearest = lines[: -_EDGE_LINES - 1 : -1] if from_end else lines[:_EDGE_LINES]
+    times = (decoder(line).origin.time_s for line in nearest)
+    return next((time for time in times if time is not None), None)
