@@ -215,6 +215,7 @@ def _read(part: Part) -> SourceRead:
         gpu=source.origin.gpu,
         job=source.origin.job,
         attempt=source.origin.attempt,
+        placed=source.origin.host is not None or source.origin.rank is not None,
         lines=part.lines,
         bytes_read=max(part.bytes_read, source.size_bytes or 0) if part.problem is None else part.bytes_read,
         first_s=min(begins, default=None),

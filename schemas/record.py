@@ -93,6 +93,7 @@ class Source:
     are parts of one `stream`, the oldest first: `part` is the place among them.
     `modified_s` is the time of its last change (Unix, seconds): time stamps without a year lean on it.
     `key` is what ids derive from, where that is not the name. `vouched`: a trusted shipper says what `origin` says.
+    `placed`: its name tells the host or the rank, and not which run it is.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Source:
     part: int = 0
     key: str = ""
     vouched: bool = False
+    placed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

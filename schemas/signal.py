@@ -72,6 +72,7 @@ class SourceRead(Model):
     `bytes_read` counts decompressed bytes. `first_s` and `last_s` are the earliest and latest times (Unix, seconds)
     seen in its matched, first and last lines; `problem` says why reading stopped early. `heard_s` is when the shipper
     of a followed source found nothing more to read (Unix, seconds, its host's clock): the source was silent, not late.
+    `placed`: its name tells the host or the rank, and not which run it is.
     """
 
     source: str
@@ -83,6 +84,7 @@ class SourceRead(Model):
     gpu: int | None = None
     job: str | None = None
     attempt: str | None = None
+    placed: bool = False
     lines: int = Field(ge=0)
     bytes_read: int = Field(ge=0)
     first_s: float | None = None

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf
@@ -42,7 +42,7 @@ def jobs(sources: Iterable[SourceRead], signals: Iterable[Signal], grouping: Gro
         by_source[signal.source].append(signal)
     groups = _GROUPERS[grouping](read, by_source)
     return [
-        Job(_name(group, grouping), group, [s for source in group for s in by_source[source.source]])
+        Job(name_of(group, grouping), group, [s for source in group for s in by_source[source.source]])
         for group in groups
     ]
 
@@ -55,21 +55,21 @@ def _all(sources: list[SourceRead], signals: _Signals) -> list[list[SourceRead]]
 
 
 def _by_file(sources: list[SourceRead], signals: _Signals) -> list[list[SourceRead]]:
-    return _keyed(sources, lambda s: s.stream)
+    return keyed(sources, lambda s: s.stream)
 
 
 def _by_dir(sources: list[SourceRead], signals: _Signals) -> list[list[SourceRead]]:
-    return _keyed(sources, lambda s: "/".join(s.path[:-1]))
+    return keyed(sources, lambda s: "/".join(s.path[:-1]))
 
 
 def _by_looking(sources: list[SourceRead], signals: _Signals) -> list[list[SourceRead]]:
     """Part by job ids first; what has none goes with the only job there is, or is parted by where runs start."""
-    ids = {source.source: _job_id(source, signals[source.source]) for source in sources}
-    named = _keyed([s for s in sources if ids[s.source]], lambda s: ids[s.source])
+    ids = {source.source: job_id(source, signals[source.source]) for source in sources}
+    named = keyed([s for s in sources if ids[s.source]], lambda s: ids[s.source])
     others = [s for s in sources if not ids[s.source]]
     if len(named) == 1:
         return [[s for s in sources if s in named[0] or s in others]]
-    return named + _by_starts(others, signals)
+    return named + by_starts(others, signals)
 
 
 @dataclass
@@ -103,15 +103,25 @@ class _Group:
             return 0.0
         return min(other.end_s, self.end_s) - max(other.begin_s, self.begin_s)
 
+    @property
+    def hosts(self) -> set[str]:
+        """Return the hosts that wrote the sources."""
+        return {source.host for source in self.sources if source.host}
+
     def join(self, other: "_Group") -> None:
         self.sources += other.sources
         self.begin_s, self.end_s = min(self.begin_s, other.begin_s), max(self.end_s, other.end_s)
         self.shapes |= other.shapes
 
 
-def _by_starts(sources: list[SourceRead], signals: _Signals) -> list[list[SourceRead]]:
-    """Part sources that start at different times, or whose names say that they are runs of their own."""
-    streams = [_Group.of(stream) for stream in _keyed(sources, lambda s: s.stream)]
+def by_starts(
+    sources: list[SourceRead], signals: Mapping[str, Sequence[Signal]], *, apart: bool = False
+) -> list[list[SourceRead]]:
+    """Part sources that start at different times, or whose names say that they are runs of their own.
+
+    `apart`: what another host says has nothing to do with a run, as in a cluster where many runs go on at once.
+    """
+    streams = [_Group.of(stream) for stream in keyed(sources, lambda s: s.stream)]
     starts = {s.source for own in signals.values() for s in own if s.kind is Kind.START}
     starters = [g for g in streams if any(source.source in starts for source in g.sources)]
     groups: list[_Group] = []
@@ -126,20 +136,21 @@ def _by_starts(sources: list[SourceRead], signals: _Signals) -> list[list[Source
             home.join(stream)
     begun = {id(g) for g in starters}
     for stream in [g for g in streams if id(g) not in begun]:
-        _add_to_nearest(groups, stream)
+        _add_to_nearest(groups, stream, apart)
     place = {source.source: at for at, source in enumerate(sources)}
     ordered = (sorted(g.sources, key=lambda s: place[s.source]) for g in groups)
     return sorted(ordered, key=lambda own: place[own[0].source])
 
 
-def _add_to_nearest(groups: list[_Group], stream: _Group) -> None:
+def _add_to_nearest(groups: list[_Group], stream: _Group, apart: bool) -> None:
     """Add a source without a start of its own to the run that it shares most time with.
 
     Among several runs, one that shares none and names no host or rank is a run of its own.
     """
-    nearest = max(groups, key=lambda g: g.shared_s(stream), default=None)
-    apart = nearest is not None and len(groups) > 1 and nearest.shared_s(stream) <= 0 and stream.shapes
-    if nearest is None or apart:
+    near = [g for g in groups if g.hosts & stream.hosts] if apart and stream.hosts else groups
+    nearest = max(near, key=lambda g: g.shared_s(stream), default=None)
+    alone = nearest is not None and len(groups) > 1 and nearest.shared_s(stream) <= 0 and stream.shapes
+    if nearest is None or alone:
         groups.append(stream)
     else:
         nearest.join(stream)
@@ -148,7 +159,7 @@ def _add_to_nearest(groups: list[_Group], stream: _Group) -> None:
 def _placed(source: SourceRead) -> bool:
     """Tell whether a name says which host or rank wrote a source, and not which run it is."""
     name = source.path[-1] if source.path else ""
-    return source.host is not None or source.rank is not None or bool(_STEM.match(name))
+    return source.placed or bool(_STEM.match(name))
 
 
 def _shape(source: SourceRead) -> tuple[str, ...]:
@@ -163,20 +174,21 @@ def _span(group: Sequence[SourceRead]) -> tuple[float, float]:
     return (min(begins), max(ends)) if begins and ends else (-inf, inf)
 
 
-def _job_id(source: SourceRead, signals: Sequence[Signal]) -> str:
+def job_id(source: SourceRead, signals: Sequence[Signal]) -> str:
     """Return the job that a source's name gives, or the only one that its lines give, or nothing."""
     told = {s.job for s in signals if s.job} if source.job is None else {source.job}
     return told.pop() if len(told) == 1 else ""
 
 
-def _keyed(sources: Iterable[SourceRead], key: Callable[[SourceRead], str]) -> list[list[SourceRead]]:
+def keyed(sources: Iterable[SourceRead], key: Callable[[SourceRead], str]) -> list[list[SourceRead]]:
+    """Put sources together by a key, in the order in which the keys appear."""
     groups: dict[str, list[SourceRead]] = defaultdict(list)
     for source in sources:
         groups[key(source)].append(source)
     return list(groups.values())
 
 
-def _name(group: Sequence[SourceRead], grouping: Grouping) -> str:
+def name_of(group: Sequence[SourceRead], grouping: Grouping) -> str:
     """Return a name that a person recognises: the job's id, the file, or the directory that all share."""
     if ids := {s.job for s in group if s.job}:
         return f"job {sorted(ids)[0]}" if len(ids) == 1 else f"{len(ids)} jobs"

@@ -37,6 +37,7 @@ def kept(stream: SourceStream, formats: Formats) -> Kept:
         "said": stream.said,
         "said_ms": stream.said_ms,
         "said_high": stream.said_high,
+        "said_from": stream.said_from,
         "first_s": stream.first_s,
         "heard_s": stream.heard_s,
     }

@@ -52,6 +52,7 @@ class SourceStream:
 
     `data[runs[0].start:]` has been scanned but may have to be scanned again; before it lie the bytes to look back at.
     What was before is in `fold`. `high` is the high-water mark. `skipping`: the end of an over-long line is awaited.
+    `said` is what was said of each signal, at `said_ms`; of what lies before `said_from` nothing can be withdrawn.
     """
 
     source: Source
@@ -66,6 +67,7 @@ class SourceStream:
     said: dict[str, Digest] = field(default_factory=dict)
     said_ms: int = 0
     said_high: int = -1
+    said_from: int = 0
     grown: bool = False
     first_s: float | None = None
     heard_s: float | None = None
@@ -86,6 +88,17 @@ class SourceStream:
         self._add(fresh)
         self.grown = True
 
+    @property
+    def unsettled_bytes(self) -> int:
+        """Return how much of what was taken has not been settled."""
+        return len(self.data) - self.runs[0].start if self.runs else 0
+
+    def absorb(self, matcher: Matcher) -> None:
+        """Settle what can be settled, saying nothing yet: what was taken need not be kept."""
+        decoder = self._decoder(matcher.formats, at_end=False)
+        if self.surveyed >= HEAD_BYTES or not self._in_head():
+            self._settle(matcher.scanner, decoder)
+
     def statements(self, matcher: Matcher, observed_ms: int, *, every_ms: int, at_end: bool) -> list[Statement]:
         """Scan what has come, and return what is new of it: new signals at once, growth at most every `every_ms`.
 
@@ -100,10 +113,11 @@ class SourceStream:
         if not self.data:
             return [Heard(sources={self.source.name: self.heard_s})] if self.heard_s else []
         decoder = self._decoder(matcher.formats, at_end)
-        unsettled = self.runs[0].offset if self.runs else self.high
-        now = self._folded(matcher.scanner, decoder) if self.grown else self._provisional(matcher.scanner, decoder)
+        if self.grown and (self.surveyed >= HEAD_BYTES or not self._in_head()):
+            self._settle(matcher.scanner, decoder)
         self.grown = False
-        return self._news(now, matcher, decoder, unsettled, observed_ms, every_ms, at_end)
+        now = self._provisional(matcher.scanner, decoder)
+        return self._news(now, matcher, decoder, observed_ms, every_ms, at_end)
 
     def _add(self, fresh: bytes) -> None:
         """Append bytes to the buffer, without the parts of over-long lines that are not looked at."""
@@ -112,8 +126,7 @@ class SourceStream:
                 fresh = self._skip(fresh)
                 continue
             end = _segment_end(fresh)
-            begun = len(self.data) - max(self.data.rfind(b"\n"), self.data.rfind(b"\r")) - 1
-            room = SEGMENT_BYTES - min(begun, len(self.data) - self.runs[0].start)
+            room = SEGMENT_BYTES - self._begun()
             if end <= room:
                 longest = _first_long(fresh, end)
                 self._append(fresh[:longest])
@@ -121,6 +134,11 @@ class SourceStream:
             else:
                 self._append(fresh[:room])
                 fresh, self.skipping = fresh[room:], True
+
+    def _begun(self) -> int:
+        """Return how much of the last line is there, if its end is not."""
+        low = max(self.runs[-1].start, len(self.data) - SEGMENT_BYTES)
+        return len(self.data) - max(self.data.rfind(b"\n", low), self.data.rfind(b"\r", low), low - 1) - 1
 
     def _append(self, taken: bytes) -> None:
         self.data += taken
@@ -158,12 +176,6 @@ class SourceStream:
 
     def _in_head(self) -> bool:
         return self.runs[0].start == 0
-
-    def _folded(self, scanner: Scanner, decoder: Decoder) -> SourceFold:
-        """Scan all that is not settled, settle what can be, and return the fold of everything."""
-        if self.surveyed >= HEAD_BYTES or not self._in_head():
-            self._settle(scanner, decoder)
-        return self._provisional(scanner, decoder)
 
     def _provisional(self, scanner: Scanner, decoder: Decoder) -> SourceFold:
         """Return the fold with what is not settled added."""
@@ -211,7 +223,6 @@ class SourceStream:
         now: SourceFold,
         matcher: Matcher,
         decoder: Decoder,
-        unsettled: int,
         observed_ms: int,
         every_ms: int,
         at_end: bool,
@@ -219,14 +230,14 @@ class SourceStream:
         spans = {signal_id(span, self.source): span for span in now.spans()}
         digests = {name: _digest(span) for name, span in spans.items()}
         gone = [name for name in self.said if name not in spans]
-        withdrawn = [name for name in gone if self.said[name][0] >= unsettled]
+        withdrawn = [name for name in gone if self.said[name][0] >= self.said_from]
         changed = [name for name, digest in digests.items() if self.said.get(name) != digest]
         is_new = bool(withdrawn) or any(name not in self.said for name in changed)
         if not (is_new or at_end or observed_ms - self.said_ms >= every_ms):
             return []
         if at_end and self.heard_s and not (changed or withdrawn) and self.said_high == self.high:
             return [Heard(sources={self.source.name: self.heard_s})]
-        self.said_ms, self.said_high = observed_ms, self.high
+        self.said_ms, self.said_high, self.said_from = observed_ms, self.high, self.runs[0].offset
         self.fold.settle(decoder)  # so that none of its sightings is read twice
         now.settle(decoder)
         self.said = {name: self.said[name] for name in self.said if name in spans} | {n: digests[n] for n in changed}
@@ -251,6 +262,7 @@ class SourceStream:
             gpu=origin.gpu,
             job=origin.job,
             attempt=origin.attempt,
+            placed=self.source.placed,
             lines=self.line - 1,
             bytes_read=self.high,
             first_s=min([t for t in (first, *marks) if t is not None], default=None),

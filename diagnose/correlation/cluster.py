@@ -1,0 +1,136 @@
+"""The state of one cluster: what has been read of its logs, and what has been said of its incidents. A fold of facts.
+
+Facts may come twice and in any order between sources: of two statements the one that knew more of its source holds.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pydantic import BaseModel, TypeAdapter
+
+from schemas.events import Event
+from schemas.history import Happening, IncidentHistory
+from schemas.signal import Heard, Placement, Signal, SourceRead, Tick, Withdrawn
+
+VERSION: Final = 1
+"""Rises when what is kept changes: a state of another version is rebuilt from the beginning."""
+
+_PLACEMENTS: Final = TypeAdapter(list[Placement])
+
+
+@dataclass(slots=True)
+class Cluster:
+    """What is known of a cluster. `apply` changes it in place.
+
+    `fresh` tells whether anything has been learned since the last tick.
+    """
+
+    name: str
+    sources: dict[str, SourceRead] = field(default_factory=dict)
+    signals: dict[str, dict[str, Signal]] = field(default_factory=lambda: defaultdict(dict))
+    withdrawn: dict[str, int] = field(default_factory=dict)
+    placements: list[Placement] = field(default_factory=list)
+    incidents: dict[str, IncidentHistory] = field(default_factory=dict)
+    tick: int = 0
+    time_s: float = 0.0
+    fresh: bool = False
+
+    def apply(self, event: Event) -> None:
+        """Take in a fact. What is known already changes nothing."""
+        match event.data:
+            case Signal():
+                self._signal(event.data)
+            case Withdrawn():
+                self._withdraw(event.data)
+            case SourceRead():
+                self._source(event.data)
+            case Heard():
+                for name, heard_s in event.data.sources.items():
+                    self._heard(name, heard_s)
+            case Placement() if event.data not in self.placements:
+                self.placements.append(event.data)
+                self.fresh = True
+            case Tick() if event.data.number == self.tick + 1:
+                self.tick, self.time_s, self.fresh = event.data.number, max(self.time_s, event.data.time_s), False
+            case _ if event.sequence is not None:
+                self._happened(event, event.sequence)
+
+    def _signal(self, signal: Signal) -> None:
+        own = self.signals[signal.source]
+        known = own.get(signal.id)
+        stale = known is not None and known.read_to > signal.read_to
+        if not stale and known != signal and self.withdrawn.get(signal.id, -1) < signal.read_to:
+            own[signal.id] = signal
+            self.fresh = True
+
+    def _withdraw(self, withdrawn: Withdrawn) -> None:
+        own = self.signals[withdrawn.source]
+        known = own.get(withdrawn.id)
+        self.withdrawn[withdrawn.id] = max(withdrawn.read_to, self.withdrawn.get(withdrawn.id, 0))
+        if known is not None and known.read_to < withdrawn.read_to:
+            del own[withdrawn.id]
+            self.fresh = True
+
+    def _source(self, source: SourceRead) -> None:
+        known = self.sources.get(source.source)
+        if known is None or known.bytes_read <= source.bytes_read:
+            self.sources[source.source] = source
+            self.fresh = self.fresh or known is None or known.bytes_read < source.bytes_read
+        if known is not None and known.heard_s is not None:
+            self._heard(source.source, known.heard_s)
+
+    def _heard(self, name: str, heard_s: float) -> None:
+        known = self.sources.get(name)
+        if known is not None and (known.heard_s is None or known.heard_s < heard_s):
+            self.sources[name] = known.model_copy(update={"heard_s": heard_s})
+
+    def _happened(self, event: Event, sequence: int) -> None:
+        """Take in an event of an incident, in its turn."""
+        incident = self.incidents.get(event.subject, IncidentHistory(id=event.subject))
+        if incident.sequence + 1 == sequence and isinstance(event.data, Happening):
+            self.incidents[event.subject] = incident.after(event.data, event.time_s or 0.0)
+
+    def kept(self) -> dict[str, Any]:
+        """Return the state as JSON can hold it."""
+        return {
+            "name": self.name,
+            "sources": _plain(self.sources),
+            "signals": {source: _plain(own) for source, own in self.signals.items() if own},
+            "withdrawn": self.withdrawn,
+            "placements": [placed.model_dump(mode="json") for placed in self.placements],
+            "incidents": _plain(self.incidents),
+            "tick": self.tick,
+            "time_s": self.time_s,
+            "fresh": self.fresh,
+        }
+
+    @classmethod
+    def restored(cls, state: dict[str, Any]) -> "Cluster":
+        """Return the cluster whose state was kept.
+
+        Raises:
+            ValueError: it is of another version.
+        """
+        signals: dict[str, dict[str, Signal]] = defaultdict(dict)
+        for source, own in state["signals"].items():
+            signals[source] = {name: Signal.model_validate(fields) for name, fields in own.items()}
+        return cls(
+            **state
+            | {
+                "sources": {name: SourceRead.model_validate(fields) for name, fields in state["sources"].items()},
+                "signals": signals,
+                "placements": _PLACEMENTS.validate_python(state["placements"]),
+                "incidents": {n: IncidentHistory.model_validate(fields) for n, fields in state["incidents"].items()},
+            }
+        )
+
+    def open_incidents(self) -> Iterator[IncidentHistory]:
+        """Yield the incidents that are open, the oldest first."""
+        known = sorted(self.incidents.values(), key=lambda i: (i.opened_s or 0.0, i.id))
+        yield from (incident for incident in known if incident.state == "open")
+
+
+def _plain(models: Mapping[str, BaseModel]) -> dict[str, Any]:
+    return {name: model.model_dump(mode="json") for name, model in models.items()}

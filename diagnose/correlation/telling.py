@@ -1,0 +1,173 @@
+"""Telling: what happened to one job: its run, and of each attempt what ended it and what else went wrong."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from diagnose.correlation.causes import CauseGraph
+from diagnose.correlation.diagnosis import Cast, alternative, diagnosis, evidence, symptom, verified
+from diagnose.correlation.evidence import Finding, Resolve
+from diagnose.correlation.jobs import Job
+from diagnose.correlation.judgement import Judge, Judged
+from diagnose.correlation.moments import in_order
+from diagnose.correlation.ranking import Ranking
+from diagnose.correlation.runs import cast_of, run_of
+from diagnose.correlation.story import Story, attempts
+from schemas.faults import fault_classes
+from schemas.incident import Blamed, Diagnosis, Evidence, Incident, Role, Run, Scope
+from schemas.vocabulary import Culprit, Impact, Kind, Layer, Outcome, Severity
+
+ASIDES: Final = 20
+"""How many incidents that did not end a run are reported for it."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """Something that happened to a job, `attempt` counted from 0. Without a ranking the log just stops.
+
+    `over` says why the run does not suffer from it any more, if it does not.
+    """
+
+    run: str
+    attempt: int
+    impact: Impact
+    diagnosis: Diagnosis
+    ranking: Ranking | None
+    over: str | None = None
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Return all findings that it rests on."""
+        return (self.ranking.cause, *self.ranking.alternatives, *self.ranking.symptoms) if self.ranking else ()
+
+    def incident(self, name: str) -> Incident:
+        """Return it as an incident with an id."""
+        ranking = self.ranking
+        return Incident(
+            **self.diagnosis.model_dump(),
+            id=name,
+            run=self.run,
+            attempt=self.attempt + 1,
+            impact=self.impact,
+            provenance_verified=verified(ranking.cause) if ranking else True,
+            symptoms=tuple(symptom(f) for f in ranking.symptoms) if ranking else (),
+            alternatives=tuple(alternative(f, ranking) for f in ranking.alternatives[:5]) if ranking else (),
+            evidence=tuple(e for _, e in self.evidence()),
+        )
+
+    def evidence(self) -> Iterable[tuple[Finding, Evidence]]:
+        """Yield every finding as the evidence that it is to this."""
+        if self.ranking is not None:
+            yield self.ranking.cause, evidence(self.ranking.cause, Role.CAUSE)
+            for finding in self.ranking.alternatives:
+                yield finding, evidence(finding, Role.ALTERNATIVE)
+            for finding in self.ranking.symptoms:
+                yield finding, evidence(finding, Role.SYMPTOM)
+
+
+class Teller:
+    """Tells what happened to one job."""
+
+    def __init__(self, job: Job, resolve: Resolve, graph: CauseGraph) -> None:
+        """Judge the attempts of a job."""
+        self.job = job
+        self._graph = graph
+        self._entries = in_order(job.signals)
+        self._cast: Cast = cast_of(job)
+        judge, stories = Judge(resolve, graph), attempts(self._entries)
+        self._judged = [judge.judged(story, ends) for story, ends in zip(stories, _ends(job, stories), strict=True)]
+
+    def run(self, name: str) -> Run:
+        """Return the job's run; `name` is its id."""
+        return run_of(name, self.job, self._cast, self._entries, self._judged)
+
+    def told(self) -> list[Told]:
+        """Return what happened, attempt by attempt: first what ended it, then what else went wrong."""
+        found: list[Told] = []
+        for at, judged in enumerate(self._judged):
+            final = at == len(self._judged) - 1
+            if judged.ranking:
+                ended = judged.outcome is Outcome.FAILED
+                impact = Impact.FAILED if final and ended else Impact.DEGRADED
+                survived = None if ended else "the log goes on long after it"
+                found.append(self._told(at, judged.ranking, impact, self._went_on(at) or survived))
+            elif final and judged.outcome is Outcome.INCOMPLETE and judged.story.of(Kind.START, Kind.PROGRESS):
+                found.append(Told(self.job.name, at, Impact.DEGRADED, _unknown(judged.reason), None))
+            for aside in self._asides(judged):
+                over = self._went_on(at) or ("the run went on after it" if aside.healed else None)
+                if judged.outcome is Outcome.SUCCEEDED:
+                    over = over or "the run succeeded"
+                found.append(self._told(at, Ranking(aside, (), ()), _harm(aside, judged), over))
+        return found
+
+    def _told(self, attempt: int, ranking: Ranking, impact: Impact, over: str | None) -> Told:
+        return Told(self.job.name, attempt, impact, diagnosis(ranking, self._cast), ranking, over)
+
+    def _went_on(self, attempt: int) -> str | None:
+        """Return that a later attempt made progress, or succeeded, if one did."""
+        for at, judged in enumerate(self._judged[attempt + 1 :], attempt + 2):
+            if judged.story.progress or judged.outcome is Outcome.SUCCEEDED:
+                return f"attempt {at} made progress"
+        return None
+
+    def _asides(self, judged: Judged) -> list[Finding]:
+        """Return what went wrong without ending the attempt: one finding for each signature, the worst first."""
+        ranking = judged.ranking
+        told = {id(f) for f in (ranking.cause, *ranking.symptoms, *ranking.alternatives)} if ranking else set()
+        rest = [f for f in judged.findings if id(f) not in told and (f.serious or _is_hardware(f))]
+        covered = {f.signature.id for f in judged.findings if id(f) in told}
+        worst: dict[str, Finding] = {}
+        for f in rest:
+            if f.signature.id not in covered:
+                worst.setdefault(f.signature.id, f)
+        explained = [
+            f for f in worst.values() if not any(self._graph.explains(o.signature, f.signature) for o in worst.values())
+        ]
+        return sorted(explained or worst.values(), key=lambda f: (-f.signature.severity.rank, f.first.first.order))[
+            :ASIDES
+        ]
+
+
+def _ends(job: Job, stories: Sequence[Story]) -> list[dict[str, int]]:
+    """Return for each attempt the line of each source at which it ends: where the next one begins, or the last."""
+    ends = {source.source: source.lines for source in job.sources}
+    found: list[dict[str, int]] = []
+    for story in reversed(stories):
+        found.append(dict(ends))
+        for entry in reversed(story.entries):
+            ends[entry.signal.source] = entry.first.line
+    return found[::-1]
+
+
+def _unknown(reason: str) -> Diagnosis:
+    known = fault_classes()["unknown"]
+    return Diagnosis(
+        fault="unknown",
+        signature="",
+        title="The log stops without a word of success or failure",
+        meaning=f"{reason}. The run was cut off, is still running, or hangs.",
+        action="Look at the last lines of every rank and at the scheduler's record: is the job still running?",
+        playbook=known.first_action,
+        severity=Severity.WARNING,
+        confidence=0.2,
+        culprit=Blamed(kind=Culprit.JOB, name="the job"),
+        scope=Scope(summary="", sources=1),
+        domain=known.domain,
+        retry_outlook=known.retry_outlook,
+        first_cause=None,
+    )
+
+
+def _harm(finding: Finding, judged: Judged) -> Impact:
+    """Return what a finding did that did not end its attempt."""
+    if finding.before_start and not finding.healed:
+        return Impact.NONE
+    success = judged.story.success
+    if success and finding.first.first.after(success.last):
+        return Impact.NONE
+    return Impact.DEGRADED if finding.serious and finding.healed else Impact.NONE
+
+
+def _is_hardware(finding: Finding) -> bool:
+    layer = fault_classes()[finding.fault].layer
+    return layer in (Layer.HARDWARE, Layer.DRIVER) and finding.signature.severity is not Severity.INFO
