@@ -2,8 +2,7 @@
 
 import gc
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,33 +11,11 @@ import click
 from diagnose.correlation.jobs import Grouping
 from diagnose.rules import RuleError
 from relight import __version__
+from relight.commands import operate, pipeline
+from relight.commands.errors import MISUSE, OneLine, mistakes
 from schemas.vocabulary import Impact, Severity
 
-MISUSE: Final = 2
 FORMATS: Final = ("text", "markdown", "html", "json", "jsonl")
-
-
-class _OneLine(click.ClickException):
-    """An error that a person can act on: one line each, exit status 2."""
-
-    exit_code = MISUSE
-
-    def show(self, file: Any = None) -> None:
-        for line in self.message.splitlines():
-            click.echo(f"relight: {line}", err=True)
-
-
-@contextmanager
-def _mistakes() -> Iterator[None]:
-    """Turn mistakes in rules and paths into one clear line each."""
-    try:
-        yield
-    except RuleError as error:
-        raise _OneLine(str(error)) from None
-    except FileNotFoundError as error:
-        raise _OneLine(f"{error.filename}: no such file or directory" if error.filename else str(error)) from None
-    except PermissionError as error:
-        raise _OneLine(f"{error.filename}: permission denied") from None
 
 
 class _OneLineGroup(click.Group):
@@ -116,14 +93,14 @@ def scan(
 
     gc.enable()
     gc.freeze()
-    with _mistakes():
+    with mistakes():
         try:
             discovery = found(paths)
             size = sum(i.source.size_bytes or 0 for i in discovery.inputs)
             with progress(size) as advance:
                 report = scan_inputs(discovery, own_rules, Grouping(group), _workers(jobs, size), advance)
         except NothingToScan as error:
-            raise _OneLine("\n".join(f"{p.path}: {p.reason}" for p in error.problems)) from None
+            raise OneLine("\n".join(f"{p.path}: {p.reason}" for p in error.problems)) from None
     for problem in report.scanned.problems:
         click.echo(f"relight: {problem.path}: {problem.reason}", err=True)
     _deliver(report, form, output)
@@ -156,7 +133,7 @@ def _deliver(report: Any, form: str, output: Path | None) -> None:
     encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "")
     text = render(report, form, width=width, colour=terminal and _colour(), unicode=bool(output) or encoding == "utf8")
     if output is not None:
-        with _mistakes():
+        with mistakes():
             output.write_text(text, encoding="utf-8")
     else:
         click.echo(text, nl=not text.endswith("\n"), color=terminal and _colour())
@@ -182,7 +159,7 @@ def rules_list(fault: str, own_rules: tuple[Path, ...]) -> None:
 
     from relight.rulebook import listed
 
-    with _mistakes():
+    with mistakes():
         click.echo(listed(own_rules, lambda name: fnmatchcase(name, fault)))
 
 
@@ -201,11 +178,11 @@ def rules_show(rule: str, own_rules: tuple[Path, ...]) -> None:
     """Show everything about one signature, such as nvrm.xid or nvrm.xid.79."""
     from relight.rulebook import shown_rule
 
-    with _mistakes():
+    with mistakes():
         try:
             click.echo(shown_rule(own_rules, rule))
         except KeyError as error:
-            raise _OneLine(str(error.args[0])) from None
+            raise OneLine(str(error.args[0])) from None
 
 
 @rules.command("check")
@@ -229,10 +206,10 @@ def rules_test(files: tuple[Path, ...], own_rules: tuple[Path, ...]) -> None:
 
 
 def _complain(what: str, found: Callable[[], tuple[int, Sequence[RuleError]]]) -> None:
-    with _mistakes():
+    with mistakes():
         count, complaints = found()
     if complaints:
-        raise _OneLine("\n".join(map(str, complaints)))
+        raise OneLine("\n".join(map(str, complaints)))
     click.echo(f"{count} rules pass the {what}.")
 
 
@@ -247,6 +224,19 @@ def schemas_export(directory: Path) -> None:
     """Write JSON Schemas of records, signatures, signals, incidents, runs and reports to DIRECTORY."""
     from relight.published import export
 
-    with _mistakes():
+    with mistakes():
         for path in export(directory):
             click.echo(path)
+
+
+for command in (
+    operate.config,
+    operate.setup,
+    operate.doctor,
+    pipeline.ship,
+    pipeline.diagnose,
+    pipeline.index,
+    pipeline.remediate,
+    pipeline.run,
+):
+    main.add_command(command)

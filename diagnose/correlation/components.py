@@ -13,6 +13,7 @@ from typing import Final
 from diagnose.correlation.jobs import Grouping, Job, by_starts, job_id, name_of
 from diagnose.correlation.moments import SKEW_S
 from schemas.signal import Placement, Signal, SourceRead
+from schemas.vocabulary import Kind
 
 AFTERMATH_S: Final = 900.0
 """What a host says so long after the last word of its job may still be about it: NCCL times out ten minutes late."""
@@ -29,6 +30,18 @@ class Component:
     told: Job
 
     @property
+    def hosts(self) -> set[str]:
+        """Return the hosts that it is heard from."""
+        return {s.host for s in self.told.sources if s.host} | {s.host for s in self.told.signals if s.host}
+
+    @property
+    def span_s(self) -> tuple[float, float]:
+        """Return from when to when it was heard (Unix, seconds); infinite where no time is known."""
+        begins = [s.first_s for s in self.told.sources if s.first_s is not None]
+        ends = [t for s in self.told.sources for t in (s.last_s, s.heard_s) if t is not None]
+        return min(begins, default=-inf), max(ends, default=inf)
+
+    @property
     def members(self) -> tuple[str, ...]:
         """Return the names of its sources, sorted."""
         return tuple(sorted(source.source for source in self.told.sources))
@@ -36,9 +49,9 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class _Stay:
-    """A job was on a host from and until some time (Unix, seconds)."""
+    """A run, by its place among all, was on a host from and until some time (Unix, seconds)."""
 
-    job: str
+    owner: int
     begin_s: float
     end_s: float
 
@@ -48,74 +61,92 @@ def components(
 ) -> list[Component]:
     """Part the sources of a cluster, in an order that follows from their names."""
     read = sorted(sources, key=lambda s: (s.path, s.part, s.source))
-    jobs: dict[str, Job] = {}
-    others: list[SourceRead] = []
+    ids = {source.source: job_id(source, signals.get(source.source, ())) for source in read}
+    jobs = {name: Component(name, Job(f"job {name}")) for name in sorted({i for i in ids.values() if i})}
     for source in read:
-        if name := job_id(source, signals.get(source.source, ())):
-            job = jobs.setdefault(name, Job(f"job {name}"))
-            job.sources.append(source)
-            job.signals += signals.get(source.source, ())
+        if name := ids[source.source]:
+            _add(jobs[name], [source], signals)
+    others = [source for source in read if not ids[source.source]]
+    found = [*jobs.values(), *_runs([s for s in others if _starts(s, signals)], signals, list(jobs.values()))]
+    homeless, left = _given([s for s in others if not _starts(s, signals)], signals, found, placements)
+    return found + [Component(None, _job(group, left)) for group in by_starts(homeless, left, apart=True)]
+
+
+def _runs(starting: list[SourceRead], signals: Signals, jobs: Sequence[Component]) -> list[Component]:
+    """Return the runs without a job's id; those that can only be of one job go to it."""
+    found = []
+    for group in by_starts(starting, signals, apart=True):
+        run = Component(None, _job(group, signals))
+        near = [job for job in jobs if job.hosts & run.hosts and _overlap(job.span_s, run.span_s)]
+        if len(near) == 1:
+            _add(near[0], group, signals)
         else:
-            others.append(source)
-    stays = _stays(jobs, placements)
-    left = {source.source: _given(source, signals.get(source.source, ()), stays, jobs) for source in others}
-    homeless = [source for source in others if source.source not in _members(jobs)]
-    named = [Component(name, job) for name, job in sorted(jobs.items())]
-    return named + [_started(group, left) for group in by_starts(homeless, left, apart=True)]
+            found.append(run)
+    return found
 
 
-def _started(group: list[SourceRead], signals: Mapping[str, list[Signal]]) -> Component:
-    return Component(
-        None, Job(name_of(group, Grouping.AUTO), group, [s for source in group for s in signals[source.source]])
-    )
+def _job(group: list[SourceRead], signals: Signals) -> Job:
+    told = [signal for source in group for signal in signals.get(source.source, ())]
+    return Job(name_of(group, Grouping.AUTO), group, told)
 
 
-def _members(jobs: Mapping[str, Job]) -> set[str]:
-    return {source.source for job in jobs.values() for source in job.sources}
+def _add(component: Component, sources: Iterable[SourceRead], signals: Signals) -> None:
+    for source in sources:
+        component.told.sources.append(source)
+        component.told.signals += signals.get(source.source, ())
 
 
-def _stays(jobs: Mapping[str, Job], placements: Iterable[Placement]) -> dict[str, list[_Stay]]:
-    """Return which jobs were on each host, and when."""
-    stays: dict[str, list[_Stay]] = defaultdict(list)
-    for name, job in jobs.items():
-        hosts = {s.host for s in job.sources if s.host} | {s.host for s in job.signals if s.host}
-        begins = [s.first_s for s in job.sources if s.first_s is not None]
-        ends = [t for s in job.sources for t in (s.last_s, s.heard_s) if t is not None]
-        for host in hosts:
-            stays[host].append(_Stay(name, min(begins, default=-inf), max(ends, default=inf)))
-    for placed in placements:
-        begin, end = placed.from_s, placed.until_s
-        for host in placed.hosts:
-            stay = _Stay(placed.job, -inf if begin is None else begin, inf if end is None else end)
-            stays[host].append(stay)
-    return stays
+def _starts(source: SourceRead, signals: Signals) -> bool:
+    return any(signal.kind is Kind.START for signal in signals.get(source.source, ()))
+
+
+def _overlap(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    return one[0] - AFTERMATH_S <= other[1] and other[0] - AFTERMATH_S <= one[1]
 
 
 def _given(
-    source: SourceRead, signals: Sequence[Signal], stays: Mapping[str, list[_Stay]], jobs: dict[str, Job]
-) -> list[Signal]:
-    """Give the signals of a host's log to the jobs that ran there then, and return those that are left.
+    sources: Iterable[SourceRead], signals: Signals, found: Sequence[Component], placements: Iterable[Placement]
+) -> tuple[list[SourceRead], dict[str, list[Signal]]]:
+    """Give what the logs of hosts say to the runs that were there then; return the sources and signals that are left.
 
-    A log that one job has all to itself goes to it as a whole.
+    A log that one run has all to itself goes to it as a whole.
     """
-    owners = [_owner(signal, stays.get(signal.host or source.host or "", ())) for signal in signals]
-    known = {owner for owner in owners if owner is not None}
-    for name in sorted(known):
-        job = jobs.setdefault(name, Job(f"job {name}"))
-        job.signals += [s for s, owner in zip(signals, owners, strict=True) if owner == name]
-    if len(known) == 1 and None not in owners:
-        jobs[known.pop()].sources.append(source)
-    return [signal for signal, owner in zip(signals, owners, strict=True) if owner is None]
+    stays = _stays(found, placements)
+    homeless: list[SourceRead] = []
+    left: dict[str, list[Signal]] = {}
+    for source in sources:
+        own = signals.get(source.source, ())
+        owners = [_owner(signal, stays.get(signal.host or source.host or "", ())) for signal in own]
+        known = sorted({owner for owner in owners if owner is not None})
+        for at in known:
+            found[at].told.signals += [s for s, owner in zip(own, owners, strict=True) if owner == at]
+        if len(known) == 1 and None not in owners:
+            found[known[0]].told.sources.append(source)
+        else:
+            homeless.append(source)
+            left[source.source] = [s for s, owner in zip(own, owners, strict=True) if owner is None]
+    return homeless, left
 
 
-def _owner(signal: Signal, stays: Sequence[_Stay]) -> str | None:
-    """Return the job that was on the host when a signal was first seen: the one that began last."""
+def _stays(found: Sequence[Component], placements: Iterable[Placement]) -> dict[str, list[_Stay]]:
+    """Return which runs were on each host, and when."""
+    stays: dict[str, list[_Stay]] = defaultdict(list)
+    for at, component in enumerate(found):
+        for host in component.hosts:
+            stays[host].append(_Stay(at, *component.span_s))
+    places = {component.job: at for at, component in enumerate(found) if component.job is not None}
+    for placed in placements:
+        begin, end = placed.from_s, placed.until_s
+        for host in placed.hosts if placed.job in places else ():
+            span = -inf if begin is None else begin, inf if end is None else end
+            stays[host].append(_Stay(places[placed.job], *span))
+    return stays
+
+
+def _owner(signal: Signal, stays: Sequence[_Stay]) -> int | None:
+    """Return the run that was on the host when a signal was first seen: the one that began last."""
     at = signal.first.time_s
-    there = [
-        stay
-        for stay in stays
-        if at is None or stay.begin_s - SKEW_S <= at <= max(stay.end_s, stay.begin_s) + AFTERMATH_S
-    ]
-    if at is None and len({stay.job for stay in there}) > 1:
-        return None
-    return max(there, key=lambda stay: (stay.begin_s, stay.job)).job if there else None
+    if at is None:
+        return stays[0].owner if len({stay.owner for stay in stays}) == 1 else None
+    there = [s for s in stays if s.begin_s - SKEW_S <= at <= max(s.end_s, s.begin_s) + AFTERMATH_S]
+    return max(there, key=lambda stay: (stay.begin_s, stay.owner)).owner if there else None

@@ -1,7 +1,7 @@
 """Lines that are JSON records: journald's export, and what loggers and shippers write (message, time, level, host).
 
-journald: systemd.journal-fields(7). The others have no common specification; the keys are those of ECS, Bunyan,
-structlog, python-json-logger, zap, Fluent Bit and Vector.
+journald: systemd.journal-fields(7), and as Fluent Bit and Vector pass it on. The others have no common specification;
+the keys are those of ECS, Bunyan, structlog, python-json-logger, zap, Filebeat, Fluent Bit, rsyslog and Vector.
 """
 
 from collections.abc import Mapping
@@ -18,11 +18,15 @@ from schemas.record import Origin
 from schemas.vocabulary import Provenance
 
 _MESSAGES: Final = ("message", "msg", "MESSAGE", "log", "event", "text")
-_TIMES: Final = ("time", "ts", "timestamp", "@timestamp", "asctime", "datetime")
-_LEVELS: Final = ("level", "severity", "levelname", "log.level", "lvl")
-_HOSTS: Final = ("host", "hostname", "host.name", "node")
+_TIMES: Final = ("time", "ts", "timestamp", "@timestamp", "timereported", "asctime", "datetime", "date")
+_JOURNAL_TIMES: Final = ("_SOURCE_REALTIME_TIMESTAMP", "__REALTIME_TIMESTAMP")
+_LEVELS: Final = ("level", "severity", "levelname", "log.level", "lvl", "syslogseverity")
+_HOSTS: Final = ("host", "hostname", "host.name", "node", "_HOSTNAME")
+_NODES: Final = ("host", "pod_node_name")
+"""Where Fluent Bit and Vector write a pod's node. Filebeat writes `node.name`."""
 
-Record = Mapping[str, Any]  # the values of a JSON object that anybody may have written
+Record = Mapping[str, Any]
+"""The values of a JSON object that anybody may have written."""
 
 
 def record(segment: bytes, hints: Hints) -> Peeled | None:
@@ -30,7 +34,7 @@ def record(segment: bytes, hints: Hints) -> Peeled | None:
     fields = parsed(segment)
     if fields is None:
         return None
-    if "__REALTIME_TIMESTAMP" in fields or "_BOOT_ID" in fields:
+    if is_journal(fields):
         return _journal(segment, fields, hints)
     return _logger(segment, fields, hints)
 
@@ -42,19 +46,82 @@ def parsed(segment: bytes) -> Record | None:
     try:
         value = orjson.loads(segment)
     except orjson.JSONDecodeError:
+        return None if segment.isascii() else _mended(segment)
+    return value if isinstance(value, dict) else None
+
+
+def _mended(segment: bytes) -> Record | None:
+    """Return a JSON object in which not all is UTF-8, as rsyslog and others pass on what a program printed."""
+    try:
+        value = orjson.loads(segment.decode("utf-8", "replace"))
+    except orjson.JSONDecodeError:
         return None
     return value if isinstance(value, dict) else None
+
+
+def message_of(fields: Record) -> bytes | None:
+    """Return the message of a record, `None` where it has none that is text."""
+    key = _key(fields)
+    return None if key is None else _message(fields[key], b"")
+
+
+def time_of(fields: Record) -> float | None:
+    """Return the time that a record tells, in Unix seconds."""
+    for key in _TIMES:
+        if key in fields and (time_s := _time(fields[key])) is not None:
+            return time_s
+    return None
+
+
+def journal_time_of(fields: Record) -> float | None:
+    """Return the time that an entry of the journal tells: its source's, else its own, else what a shipper wrote."""
+    told = (_time(fields.get(key)) for key in _JOURNAL_TIMES)
+    return next((time_s for time_s in told if time_s is not None), time_of(fields))
+
+
+def host_of(fields: Record) -> str | None:
+    """Return the host that a record tells. A pod's node has the first word: a shipper's own pod has a host name too."""
+    pod = fields.get("kubernetes")
+    if isinstance(pod, dict) and (node := _text(pod, *_NODES) or nested_text(pod, "node", "name")):
+        return node
+    host = fields.get("host")
+    return _text(host, "name", "hostname") if isinstance(host, dict) else _text(fields, *_HOSTS)
+
+
+def nested_text(fields: Record, *path: str) -> str | None:
+    """Return the text at a path of a record, `None` if there is none."""
+    value: object = fields
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, str) and value else None
+
+
+def rank_of(fields: Record) -> int | None:
+    """Return the global rank that a record tells. A local rank is none: every host has one of each."""
+    for key in ("rank", "global_rank"):
+        value = fields.get(key)
+        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 8:
+            return int(value)
+        if type(value) is int and 0 <= value < 10_000_000:
+            return value
+    return None
+
+
+def is_journal(fields: Record) -> bool:
+    """Tell whether a record is an entry of systemd's journal."""
+    return "__REALTIME_TIMESTAMP" in fields or "_BOOT_ID" in fields
 
 
 def _journal(segment: bytes, fields: Record, hints: Hints) -> Peeled:
     tag, process = _text(fields, "SYSLOG_IDENTIFIER", "_COMM"), _text(fields, "_PID")
     origin = Origin(
-        host=_text(fields, "_HOSTNAME"),
-        time_s=_time(fields.get("_SOURCE_REALTIME_TIMESTAMP")) or _time(fields.get("__REALTIME_TIMESTAMP")),
+        host=_text(fields, "_HOSTNAME", "host"),
+        time_s=journal_time_of(fields),
         level=_level(fields.get("PRIORITY")),
         provenance=_journal_provenance(fields, tag) if hints.journal else Provenance.UNKNOWN,
     )
-    return _message(fields.get("MESSAGE"), segment), origin, f"{tag}[{process}]" if process else tag or ""
+    message = _message(fields.get("MESSAGE", fields.get("message")), segment)
+    return message, origin, f"{tag}[{process}]" if process else tag or ""
 
 
 def _journal_provenance(fields: Record, tag: str | None) -> Provenance:
@@ -65,15 +132,22 @@ def _journal_provenance(fields: Record, tag: str | None) -> Provenance:
 
 
 def _logger(segment: bytes, fields: Record, hints: Hints) -> Peeled | None:
-    key = next((key for key in _MESSAGES if isinstance(fields.get(key), str)), None)
-    time_s = next((time for key in _TIMES if (time := _time(fields.get(key))) is not None), None)
+    key, time_s = _key(fields), time_of(fields)
     level = next((level for key in _LEVELS if (level := _level(fields.get(key))) is not None), None)
+    level = level or _level(nested_text(fields, "log", "level"))
     if not (hints.json or time_s is not None or level is not None or key in ("message", "msg")):
         return None
-    host, rank = _host(fields), _rank(fields)
+    host, rank = host_of(fields), rank_of(fields)
     message = segment if key is None else _message(fields[key], segment)
+    if message[:1] == b" " and str(fields.get("syslogtag")).endswith(":"):
+        message = message[1:]  # rsyslog counts the blank behind a tag's colon to the message
     label = f"rank{rank}" if rank is not None else host or ""
     return message, Origin(host=host, rank=rank, time_s=time_s, level=level), label
+
+
+def _key(fields: Record) -> str | None:
+    """Return the key of the message."""
+    return next((key for key in _MESSAGES if isinstance(fields.get(key), str)), None)
 
 
 def _message(value: object, segment: bytes) -> bytes:
@@ -89,22 +163,6 @@ def _message(value: object, segment: bytes) -> bytes:
 
 def _text(fields: Record, *keys: str) -> str | None:
     return next((value for key in keys if isinstance(value := fields.get(key), str) and value), None)
-
-
-def _host(fields: Record) -> str | None:
-    nested = fields.get("host")
-    return _text(nested, "name", "hostname") if isinstance(nested, dict) else _text(fields, *_HOSTS)
-
-
-def _rank(fields: Record) -> int | None:
-    """Return the global rank. A local rank is none: every host has one of each."""
-    for key in ("rank", "global_rank"):
-        value = fields.get(key)
-        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 8:
-            return int(value)
-        if type(value) is int and 0 <= value < 10_000_000:
-            return value
-    return None
 
 
 def _level(value: object) -> str | None:

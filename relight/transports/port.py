@@ -172,6 +172,10 @@ class EventLog(Protocol):
         """Create the topics that are not there; those that are stay as they are. Raises: LogError."""
         ...
 
+    def alter(self, topics: Iterable[TopicSpec]) -> None:
+        """Change topics that are there to what they should be; partitions only grow. Raises: LogError."""
+        ...
+
     def topics(self) -> Mapping[str, TopicSpec]:
         """Return the topics that are there, as they are. Raises: LogError."""
         ...

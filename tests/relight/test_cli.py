@@ -161,8 +161,8 @@ def test_rules_of_ones_own_are_checked_alone_and_every_complaint_is_a_line(tmp_p
 def test_the_schemas_of_everything_that_leaves_relight_are_exported(tmp_path: Path) -> None:
     result = relight("schemas", "export", tmp_path / "new" / "folder")
     paths = [Path(line) for line in result.stdout.splitlines()]
-    assert [path.name for path in paths] == [f"{name}.schema.json" for name in MODELS]
-    for path in paths:
+    assert {f"{name}.schema.json" for name in MODELS} < {path.name for path in paths}
+    for path in (path for path in paths if path.suffix == ".json"):
         schema = json.loads(path.read_text())
         assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
         assert schema["type"] == "object"
@@ -176,7 +176,7 @@ def unresolved(schema: dict, node: object) -> list[str]:
     if not isinstance(node, dict):
         return []
     ref = node.get("$ref")
-    own = [ref] if isinstance(ref, str) and ref.removeprefix("#/$defs/") not in schema["$defs"] else []
+    own = [ref] if isinstance(ref, str) and ref.removeprefix("#/$defs/") not in schema.get("$defs", {}) else []
     return own + [ref for child in node.values() for ref in unresolved(schema, child)]
 
 

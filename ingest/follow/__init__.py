@@ -1,0 +1,1 @@
+"""What a shipper reads: files that grow, the journal and the kernel's log, cut into chunks with their headers."""

@@ -1,0 +1,134 @@
+"""Commands that run the pipeline: each stage as a process of its own, or all of them in one."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from relight.commands.options import with_settings
+
+if TYPE_CHECKING:
+    from threading import Event
+
+    from relight.settings import Resolved
+    from relight.stages.building import Built
+
+_paths = click.argument("paths", nargs=-1, metavar="FILE|DIRECTORY|GLOB...")
+_SHIP = (
+    click.option("--host", "ship__host", metavar="NAME", help="The host that the lines are from."),
+    click.option("--job", "ship__job", metavar="ID", help="The job that writes them."),
+    click.option("--attempt", "ship__attempt", metavar="N", help="The attempt of the job."),
+    click.option("--rank", "ship__rank", type=int, help="The rank that writes them."),
+    click.option("--provenance", "ship__provenance", metavar="WHO", help="Who writes them: kernel, app, scheduler."),
+)
+
+
+def _shipping(command: click.decorators.FC) -> click.decorators.FC:
+    for option in reversed(_SHIP):
+        command = option(command)
+    return command
+
+
+@click.command()
+@_paths
+@click.option("--once", is_flag=True, help="End when everything that is there has been sent.")
+@_shipping
+@with_settings
+def ship(resolved: "Resolved", paths: tuple[str, ...], once: bool) -> None:
+    """Send lines as they are written: of files, of all files below directories, of the journal and the kernel's log.
+
+    Files may be rotated, truncated, removed and made anew. While the log is out of reach, lines wait in a spool.
+    """
+    import threading
+
+    from relight.stages.building import ship as built
+
+    stop = threading.Event()
+    _run(resolved, [built(paths, resolved.settings, stop, once=once)], stop)
+
+
+@click.group()
+def diagnose() -> None:
+    """Find out what is wrong, from the lines that come."""
+
+
+@diagnose.command()
+@with_settings
+def match(resolved: "Resolved") -> None:
+    """Match lines with the catalogue, and say what they signal. Start it as often as there are partitions of logs."""
+    _stage("match", resolved)
+
+
+@diagnose.command()
+@with_settings
+def correlate(resolved: "Resolved") -> None:
+    """Correlate signals into incidents with their causes. Start it as often as there are partitions of clusters."""
+    _stage("correlate", resolved)
+
+
+@click.command()
+@with_settings
+def index(resolved: "Resolved") -> None:
+    """Read logs and incidents for indexing. So far it only keeps its place."""
+    _stage("index", resolved)
+
+
+@click.command()
+@with_settings
+def remediate(resolved: "Resolved") -> None:
+    """Read incidents for remediation. So far it only keeps its place."""
+    _stage("remediate", resolved)
+
+
+@click.command()
+@_paths
+@_shipping
+@with_settings
+def run(resolved: "Resolved", paths: tuple[str, ...]) -> None:
+    """Run all stages in one process, on the embedded log: all that one machine needs. Ships PATHS, if any are given."""
+    import threading
+
+    from relight.setup import setup as set_up
+    from relight.stages.building import STAGES, stage
+    from relight.stages.building import ship as shipping
+    from relight.topics import specs
+    from relight.transports.opening import open_log
+
+    settings, stop = resolved.settings, threading.Event()
+    with open_log(settings) as log:
+        set_up(
+            log, specs(settings.topics.log_partitions, settings.topics.cluster_partitions), apply=False, dry_run=False
+        )
+    built = [stage(name, settings, stop) for name in STAGES]
+    if paths:
+        built.insert(0, shipping(paths, settings, stop))
+    _run(resolved, built, stop)
+
+
+def _stage(name: str, resolved: "Resolved") -> None:
+    import threading
+
+    from relight.stages.building import stage
+
+    stop = threading.Event()
+    _run(resolved, [stage(name, resolved.settings, stop)], stop)
+
+
+def _run(resolved: "Resolved", built: Sequence["Built"], stop: "Event") -> None:
+    """Run workers with logs and metrics as the settings say."""
+    import gc
+    from contextlib import ExitStack
+
+    from relight.logs import configure
+    from relight.metrics import serve
+    from relight.stages.process import run as run_workers
+
+    gc.enable()
+    settings = resolved.settings
+    password = settings.kafka.password
+    configure(settings.log.level, settings.log.format, [password.get_secret_value()] if password else [])
+    with ExitStack() as stack:
+        if settings.metrics.port:
+            for number, one in enumerate(built):
+                stack.enter_context(serve(one.metrics, settings.metrics.port + number, settings.metrics.address))
+        run_workers([one.worker for one in built], stop)

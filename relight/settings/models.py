@@ -1,0 +1,192 @@
+"""What can be set, by section, with defaults. Where values are read from is told by `sources`."""
+
+import os
+import platform
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from relight.topics import LOGS
+from relight.transports.connection import KafkaConnection
+from schemas.model import Model
+from schemas.vocabulary import Provenance
+
+PREFIX: Final = "RELIGHT_"
+DELIMITER: Final = "__"
+_MIB: Final = 1024 * 1024
+
+
+def state_folder() -> Path:
+    """Return where relight keeps what it must not lose: `$XDG_STATE_HOME/relight`, or `~/.local/state/relight`."""
+    base = os.environ.get("XDG_STATE_HOME")
+    try:
+        return (Path(base) if base and Path(base).is_absolute() else Path.home() / ".local/state") / "relight"
+    except RuntimeError:  # a user without a home, as in a container with a random user id
+        return Path("/var/lib/relight")
+
+
+def _separated(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_separated)]
+"""A list of words; a string is taken apart at its commas."""
+File = Annotated[Path, AfterValidator(Path.expanduser)]
+"""A path; `~` is the user's home."""
+Files = Annotated[tuple[File, ...], NoDecode, BeforeValidator(_separated)]
+"""A list of paths; a string is taken apart at its commas."""
+Auto = bool | Literal["auto"]
+"""Yes, no, or where it is possible."""
+
+
+class Cluster(Model):
+    """Whose logs these are, and which process this is."""
+
+    name: str = Field("default", min_length=1, description="the cluster that logs are shipped for and commands go to")
+    member: str = Field(
+        default_factory=platform.node,
+        min_length=1,
+        description="this process's name in its group: one that starts under the same name replaces it",
+    )
+
+
+class Kafka(Model):
+    """The Kafka that holds the topics. Without `bootstrap` the embedded log holds them."""
+
+    bootstrap: Words = Field((), description="brokers to begin with, host:port")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="how brokers are spoken to"
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
+        None, description="how a password is proved; needed where security_protocol begins with SASL"
+    )
+    username: str | None = Field(None, description="the user, with SASL")
+    password: SecretStr | None = Field(None, description="the password, with SASL; never shown")
+    ca_file: File | None = Field(None, description="PEM file of who vouches for brokers; without it the system's")
+    cert_file: File | None = Field(None, description="PEM file of this client's certificate")
+    key_file: File | None = Field(None, description="PEM file of this client's key")
+    client_id: str = Field("relight", min_length=1, description="what brokers call this client in their logs")
+    timeout_s: PositiveFloat = Field(10, description="how long an answer is waited for")
+    replication_factor: int = Field(-1, ge=-1, le=32767, description="copies of new topics; -1: the broker's default")
+
+    @property
+    def connection(self) -> KafkaConnection:
+        """Return how Kafka is reached."""
+        return KafkaConnection.model_validate({name: getattr(self, name) for name in KafkaConnection.model_fields})
+
+    @model_validator(mode="after")
+    def _connects(self) -> Self:
+        if not self.bootstrap:
+            return self
+        try:
+            self.connection  # noqa: B018 - it has to be possible
+        except ValidationError as error:
+            raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+        return self
+
+
+class Embedded(Model):
+    """The log in one SQLite file, for one host."""
+
+    path: File = Field(default_factory=lambda: state_folder() / "relight.db", description="the file")
+    durable: bool = Field(True, description="survive a power cut; without it only a crash of the process")
+
+
+class Topics(Model):
+    """The topics that `relight setup` creates, and whom stages believe."""
+
+    log_partitions: PositiveInt = Field(6, description="partitions of relight.logs: as many processes can match")
+    cluster_partitions: PositiveInt = Field(3, description="partitions of the topics keyed by cluster")
+    trusted: Words = Field((LOGS,), description="topics whose headers are believed: who writes there vouches for hosts")
+
+
+class Ship(Model):
+    """What a shipper reads, and how it sends it."""
+
+    state_path: File = Field(default_factory=lambda: state_folder() / "ship.json", description="how far files are read")
+    chunk_bytes: int = Field(64 * 1024, ge=1024, le=_MIB // 2, description="the largest chunk of lines")
+    flush_ms: PositiveInt = Field(200, description="the longest that a line waits for others")
+    heartbeat_s: PositiveFloat = Field(5, description="how often a silent source says that it is there")
+    spool_path: File = Field(
+        default_factory=lambda: state_folder() / "spool", description="where lines wait while the log is out of reach"
+    )
+    spool_bytes: int = Field(1024 * _MIB, ge=_MIB, description="the most that waits there")
+    host: str = Field(default_factory=platform.node, min_length=1, description="the host that the lines are from")
+    provenance: Provenance = Field(Provenance.UNKNOWN, description="who writes the files; the kernel's log is known")
+    job: str | None = Field(None, min_length=1, description="the job that writes the files, where it is one")
+    attempt: str | None = Field(None, min_length=1, description="the attempt of the job")
+    rank: int | None = Field(None, ge=0, description="the rank that writes the files, where it is one")
+    journal: Auto = Field("auto", description="read the systemd journal")
+    kernel: Auto = Field("auto", description="read the kernel's log")
+
+
+class Match(Model):
+    """How lines are matched."""
+
+    snapshot_s: PositiveFloat = Field(5, description="how often the state of sources is written")
+    progress_s: PositiveFloat = Field(5, description="how often a source's progress is told")
+    rules: Files = Field((), description="files and directories with rules of one's own")
+
+
+class Correlate(Model):
+    """How signals become incidents; times are event time."""
+
+    settle_s: NonNegativeFloat = Field(30, description="how long an incident is quiet before its diagnosis is acted on")
+    lateness_s: NonNegativeFloat = Field(60, description="how late lines may come")
+    snapshot_s: PositiveFloat = Field(30, description="how often the state of clusters is written")
+
+
+class Metrics(Model):
+    """The server of /metrics and /healthz."""
+
+    port: int = Field(0, ge=0, le=65535, description="its port; 0: no server")
+    address: str = Field("127.0.0.1", min_length=1, description="the address it listens at")
+
+
+class Log(Model):
+    """What relight says of itself, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least that is said")
+    format: Literal["auto", "json", "console"] = Field("auto", description="auto: for people on a terminal, else JSON")
+
+
+class Settings(BaseSettings):
+    """All settings. Frozen; what is not known is an error."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter=DELIMITER, env_ignore_empty=True, extra="forbid", frozen=True
+    )
+
+    cluster: Cluster = Field(default_factory=Cluster)
+    kafka: Kafka = Field(default_factory=Kafka)
+    embedded: Embedded = Field(default_factory=Embedded)
+    topics: Topics = Field(default_factory=Topics)
+    ship: Ship = Field(default_factory=Ship)
+    match: Match = Field(default_factory=Match)
+    correlate: Correlate = Field(default_factory=Correlate)
+    metrics: Metrics = Field(default_factory=Metrics)
+    log: Log = Field(default_factory=Log)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take only what `sources` has read and merged: it knows where each value comes from."""
+        return (init_settings,)

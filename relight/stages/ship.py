@@ -1,0 +1,175 @@
+"""`relight ship`: sends what is written to files, the journal and the kernel's log to `relight.logs`.
+
+A position is confirmed when its lines are kept by the log, or by the spool while the log is out of reach. When that
+is full too, nothing more is read: the lines wait in their files.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from ingest.follow.pieces import Feed, Piece
+from ingest.follow.positions import Positions
+from relight.metrics import StageMetrics
+from relight.stages.spool import Spool
+from relight.topics import LOGS
+from relight.transports.port import EventLog, Full, LogError, Outgoing, Refused, TopicMissing
+
+NAME: Final = "ship"
+BUDGET_BYTES: Final = 8 * 1024 * 1024
+SAVE_S: Final = 1.0
+RETRY_S: Final = (0.5, 1.0, 2.0, 5.0)
+_SAY_AGAIN_S: Final = 30.0
+
+_log = structlog.get_logger("relight")
+
+
+@dataclass
+class Ship:
+    """Ships from feeds to a log until `stop` is set. `open_log` is called again after the log was out of reach."""
+
+    feeds: Sequence[Feed]
+    positions: Positions
+    open_log: Callable[[], EventLog]
+    spool: Spool
+    metrics: StageMetrics
+    flush_s: float = 0.2
+    stop: threading.Event = field(default_factory=threading.Event)
+    once: bool = False
+    wait: Callable[[float], object] | None = None
+    _target: EventLog | None = None
+    _retry_s: float = 0.0
+    _failures: int = 0
+    _said: dict[str, float] = field(default_factory=dict)
+    _saved_s: float = 0.0
+
+    def run(self) -> None:
+        """Ship until told to stop, or, with `once`, until all that is there has been sent.
+
+        Raises:
+            Refused, TopicMissing: at the start: a person has to change something first.
+        """
+        try:
+            self._target = self.open_log()
+            self._target.spans(LOGS)
+        except (Refused, TopicMissing):
+            raise
+        except LogError as error:
+            self._out_of_reach(error)
+        try:
+            while not self.stop.is_set():
+                begun = time.monotonic()
+                if not self._round() and not self.spool.records:
+                    if self.once:
+                        break
+                    self._pause(max(0.0, self.flush_s - (time.monotonic() - begun)))
+        finally:
+            self._save()
+            if self._target is not None:
+                self._target.close()
+
+    def _round(self) -> bool:
+        """Read and send once; return whether there were lines, so that more may be waiting."""
+        self._drain()
+        lines = False
+        for feed in self.feeds:
+            pieces = feed.read(int(time.time() * 1000), BUDGET_BYTES)
+            for news in feed.news():
+                self._say(str(news), news)
+            if pieces:
+                self._keep(feed, pieces)
+                lines = lines or any(piece.value for piece in pieces)
+        self.metrics.polled()
+        self.metrics.spool(self.spool.size_bytes)
+        if time.monotonic() - self._saved_s >= SAVE_S:
+            self._save()
+        return lines
+
+    def _keep(self, feed: Feed, pieces: Sequence[Piece]) -> None:
+        """Send pieces or spool them, and confirm them; wait as long as neither is possible."""
+        while not self.stop.is_set():
+            records = [Outgoing(LOGS, p.value, p.header.key, p.header.headers()) for p in pieces]
+            if self._target is not None and not self.spool.records and self._sent(records):
+                break
+            lines = [record for record in records if record.value]  # a heartbeat that comes late tells nothing
+            try:
+                self.spool.append(lines)
+                break
+            except Full as error:
+                self._say("full", f"{error}; nothing more is read until the log is back")
+                self.stop.wait(RETRY_S[0])
+                self._drain()
+        else:
+            return
+        feed.confirm(pieces)
+        self.metrics.consumed(LOGS, len(pieces), sum(len(piece.value) for piece in pieces))
+
+    def _sent(self, records: Sequence[Outgoing]) -> bool:
+        assert self._target is not None
+        try:
+            with self.metrics.transaction():
+                self._target.append(records)
+        except LogError as error:
+            self._out_of_reach(error)
+            return False
+        self.metrics.produced(LOGS, len(records))
+        return True
+
+    def _drain(self) -> None:
+        """Send what waits in the spool, as far as the log takes it."""
+        if self._target is None and not self._reached():
+            return
+        while self.spool.records and self._target is not None and not self.stop.is_set():
+            last, records = self.spool.first(BUDGET_BYTES)
+            if not self._sent(records):
+                return
+            self.spool.drop(last)
+            if not self.spool.records:
+                _log.info("the spool is empty again", stage=NAME)
+
+    def _reached(self) -> bool:
+        """Try to open the log again, now and then."""
+        if time.monotonic() < self._retry_s:
+            return False
+        try:
+            target = self.open_log()
+        except LogError as error:
+            self._out_of_reach(error)
+            return False
+        try:
+            target.spans(LOGS)
+        except LogError as error:
+            target.close()
+            self._out_of_reach(error)
+            return False
+        self._target, self._failures = target, 0
+        _log.info("the log is back", stage=NAME, spooled_bytes=self.spool.size_bytes)
+        return True
+
+    def _out_of_reach(self, error: LogError) -> None:
+        self._retry_s = time.monotonic() + RETRY_S[min(self._failures, len(RETRY_S) - 1)]
+        self._failures += 1
+        self.metrics.unreachable(str(error))
+        self._say("unreachable", f"{error}; lines are kept in {self.spool.path}")
+        if self._target is not None:
+            self._target.close()
+            self._target = None
+            self.metrics.reconnected()
+
+    def _say(self, kind: str, what: object) -> None:
+        """Log a thing that lasts, once in a while."""
+        now = time.monotonic()
+        if now - self._said.get(kind, -_SAY_AGAIN_S) >= _SAY_AGAIN_S:
+            self._said[kind] = now
+            _log.warning(str(what), stage=NAME)
+
+    def _pause(self, seconds: float) -> None:
+        (self.wait or self.stop.wait)(seconds)
+
+    def _save(self) -> None:
+        self._saved_s = time.monotonic()
+        self.positions.save()
