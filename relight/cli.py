@@ -238,5 +238,6 @@ for command in (
     pipeline.index,
     pipeline.remediate,
     pipeline.run,
+    pipeline.replay,
 ):
     main.add_command(command)

@@ -19,7 +19,7 @@ from relight.settings import Misconfigured, Resolved, Settings, resolve
 from relight.setup import compared
 from relight.topics import CONTROL, INCIDENTS, LOGS, OUTCOMES, SIGNALS, SNAPSHOTS, TOPICS, specs
 from relight.transports.opening import open_log, place, software
-from relight.transports.port import EventLog, LogError, Outgoing, Partition, Refused, Span, TopicSpec
+from relight.transports.port import EventLog, LogError, Outgoing, Partition, Span, TopicSpec
 
 GROUPS: Final = {
     "relight.match": (LOGS,),
@@ -32,8 +32,6 @@ PROBE_KEY: Final = b"relight doctor"
 WAITING_S: Final = 60.0
 """A record that waits longer than this to be read is worth a word."""
 _APART_S: Final = 5.0
-_ROOM_BYTES: Final = 1024**3
-_LITTLE_BYTES: Final = 100 * 1024**2
 _LAST: Final = 5
 """So many offsets from a partition's end a record is looked for: the last ones may be those of transactions."""
 _PROBE_HEADER: Final = "relight-doctor"
@@ -102,7 +100,7 @@ def _configuration(resolved: Resolved) -> Finding:
 def _room(settings: Settings) -> Iterator[Finding]:
     yield _free("spool", settings.ship.spool_path, settings.ship.spool_bytes)
     if not settings.kafka.bootstrap:
-        yield _free("embedded log", settings.embedded.path, _ROOM_BYTES)
+        yield _free("embedded log", settings.embedded.path, _GIB)
 
 
 def _free(what: str, path: Path, wanted_bytes: int) -> Finding:
@@ -113,10 +111,9 @@ def _free(what: str, path: Path, wanted_bytes: int) -> Finding:
     seen = f"{free / _GIB:.1f} GiB free at {folder}"
     if not os.access(folder, os.W_OK):
         return Finding(Sign.FAIL, check, f"{folder} is not writable for this user", "change its owner, or the setting")
-    if free < _LITTLE_BYTES:
-        return Finding(Sign.FAIL, check, seen, "make room")
     if free < wanted_bytes:
-        return Finding(Sign.WARN, check, f"{seen}, {wanted_bytes / _GIB:.1f} GiB may be needed", "make room")
+        sign = Sign.FAIL if free < wanted_bytes / 10 else Sign.WARN
+        return Finding(sign, check, f"{seen}, {wanted_bytes / _GIB:.1f} GiB may be needed", "make room")
     return Finding(Sign.OK, check, seen)
 
 
@@ -161,7 +158,7 @@ def _topics(there: Mapping[str, TopicSpec], settings: Settings) -> Iterator[Find
     if found.as_wanted:
         yield Finding(Sign.OK, "topics", f"all {len(wanted)} are there and as wanted")
     counts = {topic.name: there[topic.name].partitions for topic in TOPICS if topic.by_cluster and topic.name in there}
-    if False:
+    if len(set(counts.values())) > 1:
         listed = ", ".join(f"{name} {count}" for name, count in counts.items())
         advice = "give all of them as many: a stage must find what belongs to a cluster in partitions of one number"
         yield Finding(Sign.FAIL, "partitions", f"the topics keyed by cluster differ: {listed}", advice)
@@ -177,8 +174,6 @@ def _readable(log: EventLog, topics: list[str], spans: dict[str, Mapping[int, Sp
             for number in sorted(span)[:1]:
                 log.read(Partition(name, number), span[number].begin, 1)
             spans[name] = span
-        except Refused as error:
-            yield Finding(Sign.FAIL, "permissions", f"{name}: {error}", "let this user describe and read the topic")
         except LogError as error:
             yield Finding(Sign.FAIL, "permissions", f"{name}: {error}")
     if len(spans) == len(topics):

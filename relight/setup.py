@@ -5,7 +5,7 @@ deletes records.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from relight.topics import DEADLETTERS, LOGS, SNAPSHOTS
@@ -61,12 +61,10 @@ def setup(log: EventLog, wanted: Sequence[TopicSpec], *, apply: bool = False, dr
     """
     there = log.topics()
     before = compared(wanted, there)
-    changes = [_reachable(spec, there[spec.name]) for spec in wanted if spec.name in there]
-    changes = [spec for spec in changes if spec != there[spec.name]]
     if not dry_run:
         log.create(before.missing)
-        if apply and changes:
-            log.alter(changes)
+        if apply:
+            log.alter(spec for spec in wanted if spec.name in there and spec != there[spec.name])
     after = before if dry_run else compared(wanted, log.topics())
     return Outcome(tuple(_told(before, after, apply=apply, dry_run=dry_run)), after.as_wanted)
 
@@ -105,10 +103,6 @@ def _differences(there: TopicSpec, wanted: TopicSpec) -> Iterator[Difference]:
 def _moving(name: str) -> str:
     what = "a source's lines" if name == LOGS else "what belongs to one key"
     return f"moves keys: {what} will lie in two partitions; stop the stages when they have read everything, then change"
-
-
-def _reachable(wanted: TopicSpec, there: TopicSpec) -> TopicSpec:
-    return replace(wanted, partitions=max(wanted.partitions, there.partitions))
 
 
 def _told(before: Comparison, after: Comparison, *, apply: bool, dry_run: bool) -> Iterator[str]:

@@ -1,6 +1,8 @@
 """Commands that run the pipeline: each stage as a process of its own, or all of them in one."""
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -103,6 +105,44 @@ def run(resolved: "Resolved", paths: tuple[str, ...]) -> None:
     if paths:
         built.insert(0, shipping(paths, settings, stop))
     _run(resolved, built, stop)
+
+
+@click.command()
+@click.option(
+    "--rules",
+    "tried_rules",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True),
+    help="Try these rules on the lines that are kept: what would have been diagnosed otherwise?",
+)
+@click.option("--format", "-f", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@with_settings
+def replay(resolved: "Resolved", tried_rules: tuple[Path, ...], form: str) -> None:
+    """Rebuild all incidents from the topics, and compare them with what was said. Writes nothing.
+
+    Without --rules every event is rebuilt from the recorded signals and compared byte for byte. It ends with status 1
+    if anything differs: rules have changed since, or settings of the correlation, or relight itself.
+    """
+    import orjson
+
+    from relight.catalogue import resolver
+    from relight.replay import rebuilt, tried
+    from relight.scanning import known
+    from relight.transports.opening import open_log
+
+    settings = resolved.settings
+    with open_log(settings) as log:
+        if tried_rules:
+            rules = tuple(settings.match.rules)
+            found = tried(log, rules, (*rules, *tried_rules), settings.correlate.settle_s)
+        else:
+            found = rebuilt(log, resolver(known(tuple(settings.match.rules))), settings.correlate.settle_s)
+    if form == "json":
+        click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+    else:
+        for line in found.lines():
+            click.echo(line)
+    sys.exit(1 if found.differences else 0)
 
 
 def _stage(name: str, resolved: "Resolved") -> None:

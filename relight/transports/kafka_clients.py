@@ -6,9 +6,11 @@ from typing import Any, Final, TypeVar
 
 from kafka import ConsumerGroupMetadata, KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.coordinator.assignors.range import RangePartitionAssignor
-from kafka.errors import KafkaError, KafkaTimeoutError
+from kafka.errors import KafkaError, KafkaTimeoutError, SaslAuthenticationFailedError
 from kafka.net.compat import KafkaNetClient
 from kafka.net.inet import KafkaNetSocket
+from kafka.net.manager import KafkaConnectionManager
+from kafka.net.selector import NetworkSelector
 from kafka.partitioner import StickyPartitioner
 from kafka.structs import OffsetAndMetadata
 
@@ -123,12 +125,26 @@ class _ClosingSocket(KafkaNetSocket):  # type: ignore[misc] # kafka-python has n
             raise
 
 
+class _Connections(KafkaConnectionManager):  # type: ignore[misc] # kafka-python has no types
+    """Connections that remember a refused login, so that the next attempt raises it and not a timeout.
+
+    kafka-python means to, but looks for it where a failed login does not show.
+    """
+
+    async def _connect(self, node: Any, conn: Any, **how: Any) -> None:
+        await super()._connect(node, conn, **how)
+        begun = conn.init_future
+        if begun.is_done and isinstance(begun.exception, SaslAuthenticationFailedError):
+            self._auth_failures[node.node_id] = begun.exception
+
+
 def _opened(client: Callable[..., Client], connection: KafkaConnection, options: dict[str, Any]) -> Client:
     """Return a new client. One that fails while it is made leaves its sockets and thread: they are closed here."""
     nets: list[KafkaNetClient] = []
 
     def net(**configs: Any) -> KafkaNetClient:
-        nets.append(KafkaNetClient(**configs))
+        selector = NetworkSelector(**configs)
+        nets.append(KafkaNetClient(selector, _Connections(selector, **configs)))
         return nets[-1]
 
     try:
