@@ -17,6 +17,8 @@ from diagnose.rules import Catalogue
 from relight.catalogue import automaton, catalogue, resolver
 from schemas.signature import Signature
 
+pytest_plugins = ["tests.servers.plugin"]
+
 _PATIENT = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.function_scoped_fixture]
 settings.register_profile("quick", max_examples=100, deadline=None, suppress_health_check=_PATIENT, derandomize=True)
 settings.register_profile("thorough", max_examples=3000, deadline=None, suppress_health_check=_PATIENT)

@@ -52,6 +52,13 @@ def kafka_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaSer
 
 
 @pytest.fixture
+def fresh_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """A Kafka as a local process that one test has to itself, with nothing in it."""
+    with _process(tmp_path_factory.mktemp("kafka")) as server:
+        yield server
+
+
+@pytest.fixture
 def own_kafka(kafka_process: KafkaServer) -> Iterator[KafkaServer]:
     """A Kafka as a local process that a test may stop, kill or freeze: after the test it runs again."""
     yield kafka_process
