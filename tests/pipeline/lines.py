@@ -53,6 +53,17 @@ def interleaved(root: Path, cluster: str, seed: int) -> list[Outgoing]:
     return found + beats
 
 
+def beats(records: Iterable[Outgoing], later_ms: int) -> list[Outgoing]:
+    """Return a heartbeat of every source that has sent all its lines, so much later than the last line was read."""
+    ends: dict[bytes | None, Shipped] = {}
+    for record in records:
+        shipped = Shipped.from_headers(record.headers)
+        assert shipped is not None
+        ends[record.key] = shipped
+    later = (end.model_copy(update={"observed_ms": NOW_MS + later_ms}) for end in ends.values())
+    return [Outgoing(LOGS, b"", shipped.key, shipped.headers()) for shipped in later]
+
+
 def as_read(outgoing: Iterable[Outgoing]) -> Iterator[Record]:
     """Yield records as they would be read from one partition."""
     for offset, one in enumerate(outgoing):
