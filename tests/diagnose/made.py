@@ -98,7 +98,8 @@ def read(source: str, signals: Iterable[Signal] = (), **fields: Any) -> SourceRe
         "last_s": max(times, default=None),
         "host": spoken.pop() if len(spoken) == 1 else None,
     }
-    return SourceRead(source=source, **(plain | fields))
+    told = plain | fields
+    return SourceRead(source=source, placed=told["host"] is not None or told.get("rank") is not None, **told)
 
 
 def concluded(
