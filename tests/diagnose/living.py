@@ -32,7 +32,10 @@ class Living:
     def story(self, *signals: Signal, at: float) -> list[str]:
         """Take in signals with their sources, and let a tick pass `at` seconds into the story."""
         known = [s for own in self.cluster.signals.values() for s in own.values()]
-        self.learn(*signals, *(read(name, [*known, *signals]) for name in dict.fromkeys(s.source for s in signals)))
+        self.learn(
+            *signals,
+            *(read(name, [*known, *signals], placed=False) for name in dict.fromkeys(s.source for s in signals)),
+        )
         return self.tick(at)
 
     def tick(self, at: float) -> list[str]:

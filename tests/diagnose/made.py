@@ -99,7 +99,8 @@ def read(source: str, signals: Iterable[Signal] = (), **fields: Any) -> SourceRe
         "host": spoken.pop() if len(spoken) == 1 else None,
     }
     told = plain | fields
-    return SourceRead(source=source, placed=told["host"] is not None or told.get("rank") is not None, **told)
+    told.setdefault("placed", told["host"] is not None or told.get("rank") is not None)
+    return SourceRead(source=source, **told)
 
 
 def concluded(
