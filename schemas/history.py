@@ -46,7 +46,11 @@ class EvidenceDropped(Model):
 
 
 class DiagnosisRevised(Model):
-    """The diagnosis is this now. It is provisional until it is settled."""
+    """The diagnosis is this now. It is provisional until it is settled.
+
+    `provenance_verified`: a trusted shipper says from which host the lines of the cause come, and who wrote them. What
+    is not verified never justifies a destructive command.
+    """
 
     diagnosis: Diagnosis
     impact: Impact

@@ -65,11 +65,13 @@ class Wanted:
     @cached_property
     def diagnosed(self) -> DiagnosisRevised:
         """Return its diagnosis."""
-        incident = self.told.incident("")
+        incident, ranking = self.told.incident(""), self.told.ranking
+        assert ranking is not None
+        vouched = all(entry.signal.vouched for entry in ranking.cause.entries)
         return DiagnosisRevised(
             diagnosis=self.told.diagnosis,
             impact=self.told.impact,
-            provenance_verified=incident.provenance_verified,
+            provenance_verified=incident.provenance_verified and vouched,
             symptoms=incident.symptoms[:EVIDENCES],
             alternatives=incident.alternatives,
         )

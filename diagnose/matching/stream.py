@@ -11,6 +11,7 @@ from typing import Final
 
 from diagnose.matching.lines import Hit
 from diagnose.matching.scanner import Scanner
+from diagnose.matching.segments import newlines
 from diagnose.matching.signals import Clean, SourceFold, Span, signal_id, signal_of
 from diagnose.matching.times import edge_time
 from schemas.record import SEGMENT_BYTES, WINDOW_BYTES, Chunk, Decoder, Formats, Source, Told
@@ -82,7 +83,7 @@ class SourceStream:
             return
         at = offset + len(data) - len(fresh)
         if at != self.high or not self.runs:
-            self.high, self.line = at, line + data.count(b"\n", 0, len(data) - len(fresh))
+            self.high, self.line = at, line + newlines(data, 0, len(data) - len(fresh))
             self._break_off()
             self.skipping = False
         self._add(fresh)
@@ -143,7 +144,7 @@ class SourceStream:
     def _append(self, taken: bytes) -> None:
         self.data += taken
         self.high += len(taken)
-        self.line += taken.count(b"\n")
+        self.line += newlines(taken, 0, len(taken))
 
     def _skip(self, fresh: bytes) -> bytes:
         """Pass over the rest of an over-long line, and return what comes after it."""
@@ -201,7 +202,7 @@ class SourceStream:
     def _forget(self, border: int) -> None:
         """Begin the unsettled bytes at `border`, and drop what lies too far before it."""
         run = next(run for run in reversed(self.runs) if run.start <= border)
-        lines = self.data.count(b"\n", run.start, border)
+        lines = newlines(self.data, run.start, border)
         begun = Run(border, run.offset + border - run.start, run.line + lines)
         self.runs = [begun, *(other for other in self.runs if other.start > border)]
         dropped = max(0, border - WINDOW_BYTES)
@@ -215,7 +216,7 @@ class SourceStream:
         for run, beyond in zip(self.runs, ends, strict=True):
             end = min(beyond, border)
             if end > run.start:
-                lines = self.data.count(b"\n", run.start, end)
+                lines = newlines(self.data, run.start, end)
                 yield Chunk(self.data, run.start, end, run.offset, run.line, lines)
 
     def _news(

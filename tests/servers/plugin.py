@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-import docker
 import pytest
 from docker.errors import DockerException
 from testcontainers.community.kafka import KafkaContainer
 
+import docker
 from tests.servers.jars import NoJars
 from tests.servers.kafka_server import KafkaServer
 from tests.servers.process import NotStarted
@@ -79,6 +79,8 @@ def _process(folder: Path, users: Mapping[str, str] | None = None) -> Iterator[K
 
 
 def _docker_runs() -> bool:
+    if "DOCKER_HOST" not in os.environ and not Path("/var/run/docker.sock").exists():
+        return False  # asking all the same would leave a socket open
     try:
         client = docker.from_env()
     except DockerException:

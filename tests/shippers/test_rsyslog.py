@@ -1,13 +1,8 @@
 """A real rsyslog, configured as docs/shippers.md says, sends lines into a real Kafka and they are read as they were."""
 
-import os
-import re
-import shutil
-import signal
 import socket
 from calendar import timegm
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,7 +13,8 @@ from kafka.admin import KafkaAdminClient, NewTopic
 from ingest.decode import decoder_for
 from ingest.foreign import ForeignLine, foreign_line
 from schemas.record import Decoded, Source
-from tests.servers.process import Process, free_ports
+from tests.servers.process import free_ports
+from tests.servers.rsyslog import documented, require, rsyslog
 
 pytestmark = pytest.mark.kafka
 
@@ -29,52 +25,14 @@ AT_S = timegm((2024, 5, 1, 4, 11, 25)) + 0.5
 KERNEL_LINE = f"2024-05-01T04:11:25.500000+00:00 gpu-17 kernel: [12345.678901] {XID}"
 
 
-def missing() -> str | None:
-    """Return what is missing for a real rsyslog that writes to Kafka, `None` if nothing is."""
-    if not program():
-        return "no `rsyslogd` on the PATH (Debian: rsyslog)"
-    if not any(Path("/usr/lib").glob("*/rsyslog/omkafka.so")) and not Path("/usr/lib64/rsyslog/omkafka.so").exists():
-        return "rsyslog has no module omkafka (Debian: rsyslog-kafka)"
-    return None
-
-
-def program() -> str | None:
-    return shutil.which("rsyslogd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-
-
-def documented() -> str:
-    """Return the configuration of rsyslog that docs/shippers.md shows."""
-    found = re.search(r"```rsyslog\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
-    assert found, "docs/shippers.md shows no configuration of rsyslog"
-    return found[1]
-
-
 @pytest.fixture
 def topic(kafka_address: str) -> str:
     """A new topic, if there is a real rsyslog to write to it."""
-    if reason := missing():
-        if os.environ.get("RELIGHT_REQUIRE_SERVERS") == "1":
-            pytest.fail(f"a real rsyslog is required here: {reason}")
-        pytest.skip(f"a real rsyslog was not tried: {reason}")
+    require()
     name = f"relight.logs.{uuid4().hex}"
     with closing(KafkaAdminClient(bootstrap_servers=kafka_address)) as admin:
         admin.create_topics([NewTopic(name, num_partitions=1, replication_factor=1)])
     return name
-
-
-@contextmanager
-def rsyslog(folder: Path, configuration: str, port: int) -> Iterator[None]:
-    """Run rsyslogd with a configuration of its own, none of the machine's, and a TCP port where it listens."""
-    file = folder / "rsyslog.conf"
-    listens = f'module(load="imtcp")\ninput(type="imtcp" address="127.0.0.1" port="{port}")\n'
-    file.write_text(f'global(workDirectory="{folder}")\n{configuration}\n{listens}', encoding="utf-8")
-    command = [str(program()), "-n", "-f", str(file), "-i", str(folder / "rsyslog.pid")]
-    process = Process(command, folder / "rsyslog.log")
-    try:
-        process.wait_for(port)
-        yield
-    finally:
-        process.end(signal.SIGTERM)
 
 
 def received(address: str, topic: str, number: int) -> list[ForeignLine]:
