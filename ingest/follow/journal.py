@@ -140,7 +140,7 @@ class Journal:
         if self._passing and whole:
             begin = self._buffer.find(b"\n") + 1
             del self._buffer[:begin]
-            self._passing = False
+            self._passing, whole = False, whole - begin
         elif self._passing or (not whole and len(self._buffer) > _LINE_BYTES):
             self._pass_over()
         self._what = "" if whole else self._what

@@ -213,7 +213,7 @@ class Roster:
             except OSError:
                 return  # the log has just been renamed or deleted: the next look tells
             older = self._streams[tail.path] < self._streams.get(original.path, self._streams[tail.path])
-            before = original if original.place is None and older else None
+            before = original if older else None
         source = self.sources.get(tail.stream) or self._source(tail.stream, found)
         source.enrol(tail, now_ms, before)
         self._tails[tail.device, tail.inode] = tail

@@ -292,7 +292,7 @@ def test_a_log_that_takes_the_place_of_a_file_that_was_passed_over_is_read(logs:
 def test_a_file_with_several_names_is_read_once(logs: Path, follow: Follow) -> None:
     write(logs / "run_1.log", b"x\n")
     (logs / "a_latest.log").symlink_to("run_1.log")
-    shipper = follow(logs, logs / "a_latest.log", logs / "run_1.log")
+    shipper = follow(logs, logs / "run_1.log", logs / "a_latest.log")
     shipper.settle()
     assert shipper.streams() == {f"{logs}/run_1.log": [b"x\n"]}
 
@@ -412,6 +412,8 @@ def test_what_was_not_read_of_a_log_that_was_copied_and_truncated_is_read_from_i
     shutil.copy(log, logs / "train.log.1")
     os.truncate(log, 0)
     write(log, b"head\n3\n")
+    shipper.turn()
+    shipper.turn()
     shipper.settle()
     write(log, b"four\n")
     shipper.settle()
@@ -639,6 +641,17 @@ def test_a_huge_backlog_does_not_keep_others_waiting(logs: Path, follow: Follow)
     for _ in range(12):
         shipper.turn(10, 1 << 20)
     assert len(shipper.streams()) == 11
+
+
+def test_backlogs_share_the_budget(logs: Path, follow: Follow) -> None:
+    for n in range(3):
+        write(logs / f"huge_{n}.log", (b"x" * 99 + b"\n") * 50_000)
+    shipper = follow()
+    for _ in range(30):
+        shipper.turn(10, 100_000)
+    sizes = [len(part) for (part,) in shipper.streams().values()]
+    assert len(sizes) == 3
+    assert min(sizes) * 2 > max(sizes)
 
 
 def test_the_budget_is_kept_and_the_rest_comes_next_time(logs: Path, follow: Follow) -> None:
