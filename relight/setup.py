@@ -4,6 +4,7 @@ Topics that are there are changed only where that is asked for: a change of part
 deletes records.
 """
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -12,6 +13,8 @@ from relight.topics import DEADLETTERS, LOGS, SNAPSHOTS
 from relight.transports.port import EventLog, TopicSpec
 
 _HOUR_MS: Final = 3_600_000
+_TAKES_EFFECT_S: Final = 5.0
+_AGAIN_S: Final = 0.05
 _SETTINGS: Final = {LOGS: "topics.log_partitions", SNAPSHOTS: "", DEADLETTERS: ""}
 """What sets the partitions of topics, where it is not that of clusters."""
 
@@ -65,7 +68,7 @@ def setup(log: EventLog, wanted: Sequence[TopicSpec], *, apply: bool = False, dr
         log.create(before.missing)
         if apply:
             log.alter(spec for spec in wanted if spec.name in there and spec != there[spec.name])
-    after = before if dry_run else compared(wanted, log.topics())
+    after = before if dry_run else _seen(log, wanted, _TAKES_EFFECT_S if apply else 0)
     return Outcome(tuple(_told(before, after, apply=apply, dry_run=dry_run)), after.as_wanted)
 
 
@@ -76,6 +79,16 @@ def compared(wanted: Iterable[TopicSpec], there: Mapping[str, TopicSpec]) -> Com
         missing=tuple(spec for spec in wanted if spec.name not in there),
         differences=tuple(d for spec in wanted if spec.name in there for d in _differences(there[spec.name], spec)),
     )
+
+
+def _seen(log: EventLog, wanted: Sequence[TopicSpec], patience_s: float) -> Comparison:
+    """Compare until what can be changed is as wanted: a Kafka broker shows a change some time after it has agreed."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        found = compared(wanted, log.topics())
+        if time.monotonic() >= deadline or not any(difference.possible for difference in found.differences):
+            return found
+        time.sleep(_AGAIN_S)
 
 
 def _differences(there: TopicSpec, wanted: TopicSpec) -> Iterator[Difference]:
@@ -130,4 +143,6 @@ def _kept(spec: TopicSpec) -> str:
     if spec.retention_ms == -1:
         return "records kept for ever"
     hours = spec.retention_ms / _HOUR_MS
+    if hours < 1:
+        return f"records kept {spec.retention_ms / 1000:g} s"
     return f"records kept {hours / 24:g} days" if hours >= 48 else f"records kept {hours:g} hours"

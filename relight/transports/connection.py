@@ -1,5 +1,6 @@
 """How Kafka is reached: addresses, security, credentials and patience, as settings give them."""
 
+import ssl
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -52,8 +53,23 @@ class KafkaConnection(Model):
         """The addresses as people write them."""
         return ", ".join(self.bootstrap)
 
+    def tls(self) -> ssl.SSLContext:
+        """Return how TLS is spoken.
+
+        Raises:
+            OSError: a file cannot be read, or does not hold what it should.
+        """
+        context = ssl.create_default_context(cafile=self.ca_file)
+        if self.cert_file:
+            context.load_cert_chain(self.cert_file, self.key_file)
+        return context
+
     def options(self) -> dict[str, Any]:
-        """Return this as the options that all of kafka-python's clients take."""
+        """Return this as the options that all of kafka-python's clients take.
+
+        Raises:
+            OSError: a file for TLS cannot be read, or does not hold what it should.
+        """
         wait_ms = int(self.timeout_s * 1000)
         return {
             "bootstrap_servers": list(self.bootstrap),
@@ -62,14 +78,8 @@ class KafkaConnection(Model):
             "sasl_mechanism": self.sasl_mechanism,
             "sasl_plain_username": self.username,
             "sasl_plain_password": self.password.get_secret_value() if self.password else None,
-            "ssl_cafile": _text(self.ca_file),
-            "ssl_certfile": _text(self.cert_file),
-            "ssl_keyfile": _text(self.key_file),
+            "ssl_context": self.tls() if self.uses_tls else None,
             "bootstrap_timeout_ms": wait_ms,
             "request_timeout_ms": wait_ms,
             "reconnect_backoff_max_ms": _RECONNECT_MS,
         }
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)

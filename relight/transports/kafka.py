@@ -5,11 +5,9 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Self
 
-from kafka import IsolationLevel, KafkaAdminClient, KafkaConsumer, OffsetSpec, TopicPartition
-from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import NoError, TopicAlreadyExistsError, for_code
+from kafka import IsolationLevel, KafkaConsumer, OffsetSpec, TopicPartition
 
-from relight.transports import kafka_clients
+from relight.transports import kafka_clients, kafka_topics
 from relight.transports.connection import KafkaConnection
 from relight.transports.kafka_admin import Admin
 from relight.transports.kafka_clients import Producer
@@ -17,7 +15,6 @@ from relight.transports.kafka_errors import translated
 from relight.transports.kafka_member import KafkaMember, record, send
 from relight.transports.port import Outgoing, Partition, Record, Span, TopicMissing, TopicSpec, Unavailable
 
-_CONFIGS: Final = ("retention.ms", "cleanup.policy", "max.message.bytes")
 _STEP_MS: Final = 10
 _log = logging.getLogger(__name__)
 
@@ -45,13 +42,20 @@ class KafkaLog:
 
     def create(self, topics: Iterable[TopicSpec]) -> None:
         """Create the topics that are not there; those that are stay as they are. Raises: LogError."""
-        wanted = {topic.name: self._settings(topic) for topic in topics}
-        if wanted:
-            self._admin.ask(f"create {', '.join(wanted)}", lambda client: _create(client, wanted))
+        if wanted := tuple(topics):
+            copies = self._replication_factor
+            self._admin.ask(f"create {_listed(wanted)}", lambda client: kafka_topics.create(client, wanted, copies))
+
+    def alter(self, topics: Iterable[TopicSpec]) -> None:
+        """Change topics that are there to what they should be; partitions only grow. Raises: LogError."""
+        if wanted := tuple(topics):
+            self._admin.ask(f"change {_listed(wanted)}", lambda client: kafka_topics.alter(client, wanted))
+            self._close_producer()  # it would not know new partitions for minutes
+            self._admin.forget()
 
     def topics(self) -> Mapping[str, TopicSpec]:
         """Return the topics that are there, as they are. Raises: LogError."""
-        return self._admin.ask("list topics", _describe)
+        return self._admin.ask("list topics", kafka_topics.describe)
 
     def append(self, records: Sequence[Outgoing]) -> None:
         """Append records; when this returns, they are kept. After an error some may be, and may be appended again.
@@ -132,14 +136,6 @@ class KafkaLog:
     def _translated(self, doing: str) -> Any:
         return translated(self._connection, doing)
 
-    def _settings(self, topic: TopicSpec) -> dict[str, Any]:
-        values = (topic.retention_ms, "compact" if topic.compacted else "delete", topic.max_record_bytes)
-        return {
-            "num_partitions": topic.partitions,
-            "replication_factor": self._replication_factor,
-            "configs": dict(zip(_CONFIGS, map(str, values), strict=True)),
-        }
-
     def _place(self, partition: Partition) -> TopicPartition:
         there = self._admin.partitions(partition.topic)
         if partition.number not in range(there):
@@ -185,22 +181,5 @@ class KafkaLog:
             reader.close()
 
 
-def _create(client: KafkaAdminClient, wanted: dict[str, dict[str, Any]]) -> None:
-    answer = client.create_topics(wanted, raise_errors=False)
-    for topic in answer["topics"]:
-        error = for_code(topic["error_code"])
-        if error not in (NoError, TopicAlreadyExistsError):
-            raise error(f"{topic['name']}: {topic['error_message']}")
-    client.wait_for_topics(list(wanted))
-
-
-def _describe(client: KafkaAdminClient) -> dict[str, TopicSpec]:
-    partitions = {one["name"]: len(one["partitions"]) for one in client.describe_topics() if not one["is_internal"]}
-    asked = [ConfigResource(ConfigResourceType.TOPIC, name, dict.fromkeys(_CONFIGS)) for name in partitions]
-    configs = client.describe_configs(asked, config_filter="all")["topic"] if asked else {}
-    return {name: _spec(name, partitions[name], configs[name]) for name in sorted(partitions)}
-
-
-def _spec(name: str, partitions: int, configs: dict[str, dict[str, Any]]) -> TopicSpec:
-    retention, policy, largest = (configs[config]["value"] for config in _CONFIGS)
-    return TopicSpec(name, partitions, int(retention), "compact" in policy, int(largest))
+def _listed(topics: Iterable[TopicSpec]) -> str:
+    return ", ".join(topic.name for topic in topics)

@@ -1,21 +1,19 @@
 """kafka-python's clients as this adapter opens them: they close what they opened, and none waits without end."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from kafka import ConsumerGroupMetadata, KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.coordinator.assignors.range import RangePartitionAssignor
-from kafka.errors import KafkaError, KafkaTimeoutError, SaslAuthenticationFailedError
+from kafka.errors import KafkaError, KafkaTimeoutError
 from kafka.net.compat import KafkaNetClient
-from kafka.net.inet import KafkaNetSocket
-from kafka.net.manager import KafkaConnectionManager
-from kafka.net.selector import NetworkSelector
 from kafka.partitioner import StickyPartitioner
 from kafka.structs import OffsetAndMetadata
 
+from relight.transports import kafka_wires
 from relight.transports.connection import KafkaConnection
 from relight.transports.kafka_errors import unreachable
+from relight.transports.port import Refused
 
 Client = TypeVar("Client")
 _MIB: Final = 1024 * 1024
@@ -27,15 +25,13 @@ _CLOSE_S: Final = 5.0
 
 def admin(connection: KafkaConnection, patience_s: float | None = None) -> KafkaAdminClient:
     """Open a client for topics and groups. Raises: LogError."""
-    options = connection.options()
-    if patience_s is not None:
-        options["bootstrap_timeout_ms"] = int(patience_s * 1000)
-    return _opened(KafkaAdminClient, connection, options)
+    patience = {} if patience_s is None else {"bootstrap_timeout_ms": int(patience_s * 1000)}
+    return _opened(KafkaAdminClient, connection, **patience)
 
 
 def consumer(connection: KafkaConnection, **more: Any) -> KafkaConsumer:
     """Open a consumer of committed records, for speed in bulk and little delay at the end. Raises: LogError."""
-    options = connection.options() | {
+    options = {
         "isolation_level": "read_committed",
         "enable_auto_commit": False,
         "auto_offset_reset": "earliest",
@@ -47,13 +43,13 @@ def consumer(connection: KafkaConnection, **more: Any) -> KafkaConsumer:
         "retry_backoff_ms": 50,
         "metrics_enabled": False,
     }
-    return _opened(KafkaConsumer, connection, options | more)
+    return _opened(KafkaConsumer, connection, **(options | more))
 
 
 def producer(connection: KafkaConnection, **more: Any) -> "Producer":
     """Open an idempotent producer, or with `transactional_id` one for transactions. Raises: LogError."""
     wait_ms = int(connection.timeout_s * 1000)
-    options = connection.options() | {
+    options = {
         "acks": "all",
         "enable_idempotence": True,
         "compression_type": "zstd",
@@ -68,7 +64,7 @@ def producer(connection: KafkaConnection, **more: Any) -> "Producer":
         "retry_backoff_ms": 10,  # a transaction waits this long several times: 100, the default, costs 100 ms
         "metrics_enabled": False,
     }
-    return _opened(Producer, connection, options | more)
+    return _opened(Producer, connection, **(options | more))
 
 
 class Producer(KafkaProducer):  # type: ignore[misc] # kafka-python has no types
@@ -109,50 +105,24 @@ class Producer(KafkaProducer):  # type: ignore[misc] # kafka-python has no types
             raise KafkaTimeoutError(f"the transaction coordinator took over {self.config['max_block_ms']} ms")
 
 
-class _ClosingSocket(KafkaNetSocket):  # type: ignore[misc] # kafka-python has no types
-    """A direct connection. kafka-python leaves a socket that did not connect to the garbage collector; this does not.
-
-    It takes other kinds of sockets by the scheme of a proxy's address, so this one has a scheme.
-    """
-
-    SCHEMES = ("relight-direct",)
-
-    async def sock_connect(self, net: Any, sock: Any, sockaddr: Any, timeout_at: float | None = None) -> Any:
-        try:
-            return await super().sock_connect(net, sock, sockaddr, timeout_at=timeout_at)
-        except BaseException:
-            sock.close()
-            raise
-
-
-class _Connections(KafkaConnectionManager):  # type: ignore[misc] # kafka-python has no types
-    """Connections that remember a refused login, so that the next attempt raises it and not a timeout.
-
-    kafka-python means to, but looks for it where a failed login does not show.
-    """
-
-    async def _connect(self, node: Any, conn: Any, **how: Any) -> None:
-        await super()._connect(node, conn, **how)
-        begun = conn.init_future
-        if begun.is_done and isinstance(begun.exception, SaslAuthenticationFailedError):
-            self._auth_failures[node.node_id] = begun.exception
-
-
-def _opened(client: Callable[..., Client], connection: KafkaConnection, options: dict[str, Any]) -> Client:
+def _opened(client: Callable[..., Client], connection: KafkaConnection, **more: Any) -> Client:
     """Return a new client. One that fails while it is made leaves its sockets and thread: they are closed here."""
+    try:
+        options = connection.options() | kafka_wires.OPTIONS | more
+    except OSError as error:
+        raise Refused(f"Kafka at {connection.servers}: {error}. Check ca_file, cert_file and key_file") from error
     nets: list[KafkaNetClient] = []
 
     def net(**configs: Any) -> KafkaNetClient:
-        selector = NetworkSelector(**configs)
-        nets.append(KafkaNetClient(selector, _Connections(selector, **configs)))
+        nets.append(kafka_wires.net(**configs))
         return nets[-1]
 
     try:
-        return client(kafka_client=net, proxy_url=f"{_ClosingSocket.SCHEMES[0]}://", **options)
+        return client(kafka_client=net, **options)
     except BaseException as error:
         for one in nets:
-            with suppress(KafkaError):
-                one.close()
+            one.close()
         if isinstance(error, KafkaError):
-            raise unreachable(error, connection) from error
+            refusals = [refusal for one in nets if (refusal := kafka_wires.refusal(one))]
+            raise unreachable(next(iter(refusals), error), connection) from error
         raise

@@ -97,8 +97,5 @@ def _shake_hands(connection: KafkaConnection) -> None:
     host = host.strip("[]")
     with socket.create_connection((host, int(port)), timeout=connection.timeout_s) as plain:
         if connection.uses_tls:
-            context = ssl.create_default_context(cafile=connection.ca_file)
-            if connection.cert_file:
-                context.load_cert_chain(connection.cert_file, connection.key_file)
-            with context.wrap_socket(plain, server_hostname=host):
+            with connection.tls().wrap_socket(plain, server_hostname=host):
                 pass

@@ -9,7 +9,7 @@ from typing import Any, Final
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.admin import MemberToRemove
 from kafka.consumer.fetcher import ConsumerRecord
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, KafkaTimeoutError, UnknownTopicOrPartitionError
 from kafka.structs import MemberState
 
 from relight.transports import kafka_clients
@@ -177,7 +177,8 @@ class KafkaMember:
                 one.get(timeout=self._connection.timeout_s)
         except BaseException as error:
             cause = self._producer.cause or error
-            self._quietly("abort its transaction", self._producer.abort_transaction)
+            if not isinstance(cause, KafkaTimeoutError):  # else nobody would answer
+                self._quietly("abort its transaction", self._producer.abort_transaction)
             if isinstance(cause, KafkaError):
                 raise meaning(cause, self._connection, f"commit as {self._who}") from error
             raise
@@ -200,9 +201,10 @@ _CLOSED: Final = "is closed"
 
 def send(producer: Producer, outgoing: Outgoing) -> Any:
     """Hand a record to a producer, return the future of its being kept. Raises: KafkaError."""
-    return producer.send(
-        outgoing.topic, outgoing.value, outgoing.key, list(outgoing.headers), partition=outgoing.partition
-    )
+    topic, partition = outgoing.topic, outgoing.partition
+    if partition is not None and partition not in producer.partitions_for(topic):
+        raise UnknownTopicOrPartitionError(f"{topic}/{partition}")
+    return producer.send(topic, outgoing.value, outgoing.key, list(outgoing.headers), partition=partition)
 
 
 def record(found: ConsumerRecord) -> Record:

@@ -1,14 +1,26 @@
 """`relight doctor`: what is seen, what to do about it, and that it changes nothing unless it is told to."""
 
 import os
+import shutil
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from kafka import KafkaAdminClient
+from kafka.admin import (
+    ACL,
+    ACLFilter,
+    ACLOperation,
+    ACLPermissionType,
+    ACLResourcePatternType,
+    ResourcePattern,
+    ResourceType,
+)
 
 from relight.commands.operate import doctor as command
 from relight.doctor import PROBE_KEY, Finding, Sign, examined
@@ -17,6 +29,8 @@ from relight.topics import CONTROL, LOGS, SNAPSHOTS, specs
 from relight.transports.embedded import EmbeddedLog
 from relight.transports.opening import open_log
 from relight.transports.port import Outgoing, Partition
+from tests.servers.kafka_server import KafkaServer
+from tests.servers.plugin import PASSWORD, USER
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +107,14 @@ def test_the_command_ends_with_status_1_if_a_check_fails(state: Path) -> None:
     assert not (state / "none.db").exists()
 
 
+def test_a_failure_among_what_is_well_counts(path: Path) -> None:
+    with EmbeddedLog(path, durable=False) as log:
+        log.create(spec for spec in specs(6, 3) if spec.name != CONTROL)
+    result = relight_doctor(path)
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[-1].startswith("ok  ")
+
+
 # Configuration
 
 
@@ -143,6 +165,13 @@ def test_a_missing_topic_is_a_failure_with_the_command_that_creates_it(path: Pat
     )
 
 
+def test_where_no_topic_is_there_is_nothing_more_to_look_at(path: Path) -> None:
+    EmbeddedLog(path, durable=False).close()
+    found = examine(path)
+    assert len(found["topics"]) == len(specs(6, 3))
+    assert "permissions" not in found
+
+
 def test_a_topic_that_differs_is_a_warning(path: Path) -> None:
     with EmbeddedLog(path, durable=False) as log:
         log.create(replace(spec, retention_ms=1000) if spec.name == LOGS else spec for spec in specs(6, 3))
@@ -158,6 +187,12 @@ def test_topics_of_clusters_with_unequal_partitions_are_a_failure(path: Path) ->
     assert finding.sign is Sign.FAIL
     assert "relight.incidents 3" in finding.seen
     assert "relight.control 4" in finding.seen
+
+
+def test_what_was_not_tried_is_not_said_to_work(log: EmbeddedLog, path: Path) -> None:
+    assert only(examine(path), "permissions").seen == "all topics are empty: reading was not tried"
+    log.append([Outgoing(LOGS, b"x", partition=4)])
+    assert only(examine(path), "permissions").seen == "all 1 topics with records can be read"
 
 
 # Groups
@@ -183,6 +218,17 @@ def test_a_group_that_lags_is_told_with_how_long_its_oldest_record_waits(log: Em
     finding = only(examine(path, later_s=90), "group relight.match")
     assert finding.sign is Sign.WARN
     assert finding.seen == "about 2 records behind, the oldest waits 90 s"
+
+
+def test_records_that_were_deleted_unread_are_a_failure(log: EmbeddedLog, path: Path) -> None:
+    log.append([Outgoing(LOGS, b"x", partition=0)])
+    read_to_the_end(log, "relight.match", LOGS)
+    log.append([Outgoing(LOGS, b"x", partition=0)] * 3)
+    with log.writing() as connection:
+        connection.execute("delete from records where offset < 3")
+    failure, _ = examine(path)["group relight.match"]
+    assert failure.sign is Sign.FAIL
+    assert failure.seen == "2 records of relight.logs/0 were deleted before they were read"
 
 
 # The clock, and writing
@@ -221,10 +267,16 @@ def test_a_record_appended_now_tells_a_clock_that_is_behind_or_ahead(
 # Room
 
 
-def test_too_little_room_for_the_spool_is_a_warning(log: EmbeddedLog, path: Path) -> None:
-    finding = only(examine(path, ship__spool_bytes=2**60), "room for the spool")
-    assert finding.sign is Sign.WARN
+@pytest.mark.parametrize(("times", "sign"), [(2, Sign.WARN), (20, Sign.FAIL)])
+def test_too_little_room_for_the_spool_is_said(log: EmbeddedLog, path: Path, times: int, sign: Sign) -> None:
+    finding = only(examine(path, ship__spool_bytes=times * shutil.disk_usage(path).free), "room for the spool")
+    assert finding.sign is sign
     assert "may be needed" in finding.seen
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="NOT TESTED: root may write everywhere")
+def test_a_folder_that_this_user_may_not_write_to_is_a_failure(log: EmbeddedLog, path: Path) -> None:
+    assert only(examine(path, ship__spool_path="/spool"), "room for the spool").sign is Sign.FAIL
 
 
 def test_room_is_told_for_a_folder_that_is_not_there_yet(log: EmbeddedLog, path: Path, state: Path) -> None:
@@ -248,6 +300,37 @@ def test_kafka_is_examined_and_written_to(kafka_address: str, state: Path) -> No
     assert "room for the embedded log" not in found
 
 
+@pytest.mark.kafka
+def test_a_topic_that_this_user_may_see_and_not_read_is_a_failure(own_kafka: KafkaServer, state: Path) -> None:
+    with open_log(settings({"kafka.bootstrap": own_kafka.address})) as log:
+        log.create(specs(6, 3))
+        log.append([Outgoing(LOGS, b"x", partition=4)])
+    login = {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "PLAIN", "username": USER, "password": PASSWORD}
+    flags = {"kafka.bootstrap": own_kafka.sasl_address, **{f"kafka.{key}": value for key, value in login.items()}}
+    with may_see_topics(own_kafka, USER):
+        found = [finding for finding in examined(flags) if finding.check == "permissions"]
+    assert [finding.sign for finding in found] == [Sign.FAIL]
+    assert found[0].seen.startswith("relight.logs: ")
+    assert f"user '{USER}'" in found[0].seen
+
+
+@contextmanager
+def may_see_topics(kafka: KafkaServer, user: str) -> Iterator[None]:
+    """Let a user describe the topics of relight, and take it back."""
+    topics = ResourcePattern(ResourceType.TOPIC, "relight.", ACLResourcePatternType.PREFIXED)
+    wanted = (ACLOperation.DESCRIBE, ACLOperation.DESCRIBE_CONFIGS)
+    allowed = [ACL(f"User:{user}", "*", operation, ACLPermissionType.ALLOW, topics) for operation in wanted]
+    with closing(KafkaAdminClient(bootstrap_servers=kafka.address)) as admin:
+        admin.create_acls(allowed)
+        in_force = ACLFilter(f"User:{user}", "*", ACLOperation.ANY, ACLPermissionType.ANY, topics)
+        deadline = time.monotonic() + 5
+        while len(admin.describe_acls(in_force)[0]) < len(allowed):
+            assert time.monotonic() < deadline, "the broker did not take the rights over"
+            time.sleep(0.02)
+        yield
+        admin.delete_acls(allowed)
+
+
 def test_a_kafka_that_is_not_there_is_a_failure_and_the_end(state: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         address = f"127.0.0.1:{closed.getsockname()[1]}"
@@ -255,3 +338,4 @@ def test_a_kafka_that_is_not_there_is_a_failure_and_the_end(state: Path) -> None
     assert findings[-1].sign is Sign.FAIL
     assert findings[-1].check == "log"
     assert address in findings[-1].seen
+    assert "room for the embedded log" not in [finding.check for finding in findings]

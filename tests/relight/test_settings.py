@@ -10,9 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from pydantic import ValidationError
 
-from relight.cli import main
-from relight.commands.operate import config as config_group
-from relight.commands.operate import settings_table
+from relight.commands.operate import config, settings_table
 from relight.commands.options import LEVELS, with_settings
 from relight.settings import Misconfigured, Resolved, Setting, origins, resolve, settings
 from relight.settings.models import Log
@@ -46,14 +44,8 @@ def wrong(config: Path | None = None, flags: dict[str, object] | None = None) ->
     return str(caught.value).splitlines()
 
 
-def relight(*arguments: str | Path) -> Result:
-    command = main if "config" in main.commands else _with_config()
-    return CliRunner().invoke(command, [str(a) for a in arguments], catch_exceptions=False)
-
-
-def _with_config() -> click.Group:
-    main.add_command(config_group)
-    return main
+def config_show(*arguments: str) -> Result:
+    return CliRunner().invoke(config, ["show", *arguments], catch_exceptions=False)
 
 
 # What wins
@@ -215,7 +207,7 @@ def test_a_file_that_is_not_there_or_no_file_is_named(tmp_path: Path) -> None:
 
 def test_the_command_shows_every_setting_with_its_origin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RELIGHT_KAFKA__BOOTSTRAP", "a:9092,b:9092")
-    result = relight("config", "show", "--metrics-port", "9108")
+    result = config_show("--metrics-port", "9108")
     rows = [line.split("\t") for line in result.stdout.splitlines()]
     assert ["kafka.bootstrap", "a:9092, b:9092", "environment RELIGHT_KAFKA__BOOTSTRAP"] in rows
     assert ["metrics.port", "9108", "flag --metrics-port"] in rows
@@ -226,13 +218,13 @@ def test_the_command_shows_every_setting_with_its_origin(monkeypatch: pytest.Mon
 @pytest.mark.parametrize("form", ["table", "json"])
 def test_the_command_never_shows_a_password(monkeypatch: pytest.MonkeyPatch, form: str) -> None:
     monkeypatch.setenv("RELIGHT_KAFKA__PASSWORD", "hunter2")
-    result = relight("config", "show", "--format", form)
+    result = config_show("--format", form)
     assert "hunter2" not in result.output
     assert "********" in result.stdout
 
 
 def test_the_command_gives_json() -> None:
-    told = json.loads(relight("config", "show", "--format", "json", "--bootstrap", "a:1").stdout)
+    told = json.loads(config_show("--format", "json", "--bootstrap", "a:1").stdout)
     assert told["kafka.bootstrap"] == {"value": ["a:1"], "origin": "flag --bootstrap"}
     assert told["ship.provenance"] == {"value": "unknown", "origin": "default"}
 
@@ -248,7 +240,7 @@ def test_on_a_terminal_of_80_columns_nothing_is_cut(tmp_path: Path) -> None:
 
 def test_a_mistake_is_one_line_and_status_2(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RELIGHT_METRICS__PORT", "x")
-    result = relight("config", "show")
+    result = config_show()
     assert (result.exit_code, result.stdout) == (2, "")
     expected = "relight: environment RELIGHT_METRICS__PORT: metrics.port should be a valid integer, not 'x'\n"
     assert result.stderr == expected

@@ -147,16 +147,27 @@ def test_partitions_that_are_too_many_stay_while_the_rest_is_changed(log: Embedd
     outcome = setup(log, WANTED, apply=True)
     assert log.topics()[SIGNALS] == replace(THERE[SIGNALS], partitions=9)
     assert not outcome.as_wanted
+    assert [line.endswith(": changed") for line in outcome.lines if SIGNALS in line] == [False, True]
+
+
+def test_what_cannot_be_changed_is_not_said_to_be_changed_with_apply(log: EmbeddedLog) -> None:
+    log.create(differing(partitions=9))
+    assert not any("--apply" in line for line in setup(log, WANTED).lines)
+    assert all("left as it is" not in line for line in setup(log, WANTED, apply=True).lines)
 
 
 @pytest.mark.kafka
-def test_on_kafka_topics_are_created_once_and_then_are_as_wanted(kafka_address: str) -> None:
+def test_on_kafka_topics_are_created_and_changed_too(kafka_address: str) -> None:
     wanted = [replace(spec, name=f"{secrets.token_hex(4)}.{spec.name}") for spec in WANTED]
     with open_log(settings({"kafka.bootstrap": kafka_address})) as log:
         assert not setup(log, wanted, dry_run=True).as_wanted
         assert setup(log, wanted).as_wanted
         assert setup(log, wanted).lines == ("all topics are as wanted",)
-        assert setup(log, [replace(wanted[0], partitions=64), *wanted[1:]]).as_wanted is False
+        less = [replace(wanted[0], partitions=1, retention_ms=1000), *wanted[1:]]
+        assert not setup(log, less, apply=True).as_wanted
+        assert log.topics()[wanted[0].name] == replace(wanted[0], retention_ms=1000)
+        more = [replace(wanted[0], partitions=7), *wanted[1:]]
+        assert setup(log, more, apply=True).as_wanted
 
 
 # The command
