@@ -24,9 +24,20 @@ from schemas.events import decoded
 from schemas.history import EvidenceAdded
 from tests.servers.kafka_server import KafkaServer
 
+MATCHERS: Final = 2
+"""Processes of `match` where each record is one line."""
+
 RELIGHT: Final = str(Path(sys.executable).parent / "relight")
 STEP: Final = "[{at}] [INFO] step: {step:6d} loss: 2.{step:05d} grad_norm: 0.51 memory: 61.2GiB tps: 9,012 mfu: 41.3%\n"
 START: Final = "[{at}] [INFO] Training starts at step 1\n"
+TALK: Final = (
+    "[{at}] [INFO] rank{step} loader: shard {step:08d} of the corpus is open, 4,096 samples, 2 workers wait for it\n",
+    "gpu-03:{step}:4811 [3] NCCL INFO Channel {step}/0 : 3[3] -> 4[4] via P2P/CUMEM/read comm 0x55d0c0ffee nRanks 512\n",
+    "[{at}] [INFO] batch {step}: sequence lengths 4096 4096 4096 3911, packed, 7 documents cross a border\n",
+    "[{at}] [DEBUG] allocator: reserved 61,203 MiB, active 58,880 MiB, 41 segments, fragmentation 3.8 % at {step}\n",
+)
+"""What the other four of five lines are like."""
+
 FAULT: Final = "ValueError: fault number {number} of this bench\n"
 
 
@@ -46,6 +57,7 @@ class Pipeline:
         self._running: list[subprocess.Popen[bytes]] = []
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
+        """Start a command of relight."""
         err = (self.folder / "stages.err").open("ab")
         process = subprocess.Popen([RELIGHT, *words, *self.flags], env=self.environment, stdout=err, stderr=err)
         err.close()
@@ -53,9 +65,11 @@ class Pipeline:
         return process
 
     def log(self) -> EventLog:
+        """Open the log."""
         return open_log(settings({"kafka.bootstrap": self.server.address}, None))
 
     def close(self) -> None:
+        """Stop everything, and print what the stages complained of."""
         for process in self._running:
             process.terminate()
         for process in self._running:
@@ -79,7 +93,7 @@ def pipeline(parent: Path) -> Iterator[Pipeline]:
 
 
 def latency(parent: Path, rate: int, seconds: int, faults: int) -> list[float]:
-    """Return for each fault the seconds from writing its line to reading its incident's event, under a load of lines."""
+    """Return the seconds from writing each fault's line to reading its incident's event, under a load of lines."""
     with pipeline(parent) as own, own.log() as log:
         logs = own.folder / "logs"
         files = [logs / f"load-{n}" / "train.log" for n in range(8)] + [
@@ -131,7 +145,7 @@ def _load(files: list[Path], rate: int, stop: threading.Event) -> None:
 def _watch(own: Pipeline, seen: dict[int, float], stop: threading.Event) -> None:
     """Note when the event of each fault's incident can be read."""
     with own.log() as log:
-        at = {number: 0 for number in log.spans(INCIDENTS)}
+        at = dict.fromkeys(log.spans(INCIDENTS), 0)
         while not stop.is_set():
             for number in at:
                 for record in log.read(Partition(INCIDENTS, number), at[number]):
@@ -172,7 +186,8 @@ def one_line_a_record(parent: Path, lines: int) -> float:
                     for n in range(begin, min(lines, begin + 20_000))
                 ]
             )
-        own.start("diagnose", "match")
+        for _ in range(MATCHERS):
+            own.start("diagnose", "match")
         return _steady(log, lines) * 1e6
 
 
@@ -202,8 +217,9 @@ def _runs(folder: Path, size_bytes: int) -> int:
             file.write(START.format(at=_now()))
             step = 0
             while file.tell() < size_bytes // 8:
-                file.write("".join(STEP.format(at=_now(), step=step + n) for n in range(2000)))
-                step += 2000
+                lines = ("".join(line.format(at=_now(), step=step + n) for line in (STEP, *TALK)) for n in range(500))
+                file.write("".join(lines))
+                step += 500
             total += file.tell()
     return total
 

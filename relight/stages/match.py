@@ -84,11 +84,11 @@ class Match:
 
     def handle(self, records: Sequence[Record]) -> Iterable[Outgoing]:
         """Match lines; return signals, how far sources are known, and dead letters."""
-        by_partition: dict[Partition, list[Record]] = defaultdict(list)
+        by_partition: dict[tuple[str, int], list[Record]] = defaultdict(list)
         for record in records:
-            by_partition[record.place].append(record)
-        for partition, own in by_partition.items():
-            share = self._shares[partition]
+            by_partition[record.topic, record.partition].append(record)
+        for place, own in by_partition.items():
+            share = self._shares[Partition(*place)]
             letters: list[Outgoing] = []
             fed = share.sources.take((r for r in own if r.offset >= share.position), self._refusing(letters))
             share.position = own[-1].offset + 1

@@ -143,8 +143,8 @@ class Runner:
 
     def _step(self, member: Member, records: Sequence[Record]) -> None:
         outgoing = [*self.stage.handle(records), *self.stage.beat()]
-        for record in records:
-            self._positions[record.place] = record.offset + 1
+        ends = {(record.topic, record.partition): record.offset + 1 for record in records}
+        self._positions |= {Partition(*place): end for place, end in ends.items()}
         self._count(records)
         now = time.monotonic()
         if not outgoing and (not self._positions or now - self._committed_s < COMMIT_S):

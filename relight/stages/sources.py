@@ -5,10 +5,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Final
+from typing import Any, Final
 
 from diagnose.matching.stream import Matcher, SourceStream, Statement
-from ingest.foreign import foreign_line
+from ingest.foreign import UNKNOWN_HOST, ForeignLine, foreign_line
 from ingest.names import origin_of
 from relight.topics import LOGS
 from relight.transports.port import Record
@@ -20,9 +20,6 @@ from schemas.vocabulary import Provenance
 
 ABSORB_BYTES: Final = 512 * 1024
 """More than this of a source is settled before more is taken."""
-
-FOREIGN: Final = -1
-"""The offset of a line whose shipper tells none: it follows the line before it."""
 
 Refuse = Callable[[Record, str], None]
 """Told of a record that cannot be read, and why."""
@@ -39,6 +36,7 @@ class Fed:
     offset: int = 0
     line: int = 1
     pieces: list[bytes] = field(default_factory=list)
+    size: int = 0
 
 
 @dataclass
@@ -61,20 +59,18 @@ class Sources:
 
     def take(self, records: Iterable[Record], refuse: Refuse) -> list[Fed]:
         """Give each source what records have brought of it, and return what was fed."""
-        fed: dict[str, Fed] = {}
+        fed: dict[str | tuple[str, str, int], Fed] = {}
         for record in records:
             try:
-                key, shipped, lines = self._placed(record)
+                if (shipped := Shipped.from_headers(record.headers)) is not None:
+                    self._chunk(fed, record, shipped)
+                else:
+                    self._line(fed, record)
             except ValueError as error:
                 refuse(record, str(error))
-                continue
-            if record.offset < self.covered.get(key, 0):
-                continue
-            own = fed.get(key) or fed.setdefault(key, self._begun(key, shipped))
-            self._add(own, shipped, lines)
         for one in fed.values():
             self._feed(one)
-        self.changed |= fed.keys()
+        self.changed |= {one.stream.source.key for one in fed.values()}
         return list(fed.values())
 
     def said(self, fed: Iterable[Fed]) -> Iterator[Event]:
@@ -91,69 +87,78 @@ class Sources:
             name = derived_id("heard", cluster, *sorted(sources.items()))
             yield Event(name, cluster, "sources", None, Heard(sources=sources))
 
-    def _placed(self, record: Record) -> tuple[str, Shipped, bytes]:
-        """Return a record's source, what its shipper says of it, and its bytes.
+    def _chunk(self, fed: dict[Any, Fed], record: Record, shipped: Shipped) -> None:
+        """Add a chunk to what its source is fed; if it does not follow what is there already, that is fed first."""
+        key = f"{shipped.cluster}\0{shipped.host}\0{shipped.stream}\0{shipped.generation}"
+        if record.offset < self.covered.get(key, 0):
+            return
+        if (own := fed.get(key)) is None:
+            own = fed[key] = self._begun(key, shipped, trusted=record.topic in self.trusted)
+        if record.value:
+            if own.pieces and shipped.offset_bytes != own.offset + own.size:
+                self._feed(own)
+            if not own.pieces:
+                own.offset, own.line = shipped.offset_bytes, shipped.line
+            self._add(own, record.value)
+        own.observed_ms, own.at_end = max(own.observed_ms, shipped.observed_ms), shipped.at_end
+
+    def _line(self, fed: dict[Any, Fed], record: Record) -> None:
+        """Add the line of a foreign shipper to what its source is fed: it follows the one before.
 
         Raises:
             ValueError: it cannot be read.
         """
-        shipped = Shipped.from_headers(record.headers)
-        if shipped is not None:
-            if record.topic not in self.trusted:
-                shipped = shipped.model_copy(update={"provenance": Provenance.UNKNOWN})
-            key = f"{shipped.cluster}\0{shipped.host}\0{shipped.stream}\0{shipped.generation}"
-            return key, shipped, record.value or b""
         line = foreign_line(record.value or b"", record.key, record.time_ms)
-        key = f"{self.cluster}\0{line.host}\0{line.stream}\0{record.place}"
-        stream = self.streams.get(key)
-        told = Shipped.model_construct(
-            cluster=self.cluster,
-            host=line.host,
-            stream=line.stream,
-            generation=str(record.place),
-            provenance=Provenance.UNKNOWN,
-            part=0,
-            offset_bytes=FOREIGN,
-            line=stream.line if stream else 1,
-            observed_ms=record.time_ms,
-            at_end=False,
-            job=line.job,
-            attempt=line.attempt,
-            rank=line.rank,
-        )
-        return key, told, line.segment + b"\n"
+        place = line.host, line.stream, record.partition
+        if (own := fed.get(place)) is None:
+            key = f"{self.cluster}\0{line.host}\0{line.stream}\0{record.topic}/{record.partition}"
+            own = fed[place] = self._begun(key, _told(line, self.cluster, record), trusted=False)
+        if record.offset < self.covered.get(own.stream.source.key, 0):
+            return
+        if not own.pieces:
+            own.offset, own.line = own.stream.high, own.stream.line
+        self._add(own, line.segment + b"\n")
+        own.observed_ms = max(own.observed_ms, record.time_ms)
 
-    def _begun(self, key: str, shipped: Shipped) -> Fed:
+    def _begun(self, key: str, shipped: Shipped, *, trusted: bool) -> Fed:
         stream = self.streams.get(key)
         if stream is None:
-            stream = self.streams[key] = SourceStream(_source(shipped, key))
+            stream = self.streams[key] = SourceStream(_source(shipped, key, trusted))
         self.seen_s[key] = time.monotonic()
         return Fed(stream, shipped.cluster)
 
-    def _add(self, fed: Fed, shipped: Shipped, lines: bytes) -> None:
-        """Add bytes that follow what is there already; otherwise that is fed first."""
-        pending = sum(map(len, fed.pieces))
-        foreign = shipped.offset_bytes == FOREIGN
-        follows = foreign or shipped.offset_bytes == fed.offset + pending
-        if fed.pieces and (not follows or pending >= ABSORB_BYTES):
+    def _add(self, fed: Fed, data: bytes) -> None:
+        fed.pieces.append(data)
+        fed.size += len(data)
+        if fed.size >= ABSORB_BYTES:
             self._feed(fed)
-        if not fed.pieces and lines:
-            fed.offset = fed.stream.high if foreign else shipped.offset_bytes
-            fed.line = fed.stream.line if foreign else shipped.line
-        if lines:
-            fed.pieces.append(lines)
-        fed.observed_ms, fed.at_end = max(fed.observed_ms, shipped.observed_ms), shipped.at_end
 
     def _feed(self, fed: Fed) -> None:
         if fed.pieces:
             fed.stream.take(fed.offset, fed.line, b"".join(fed.pieces))
-            fed.pieces = []
+            fed.pieces, fed.size = [], 0
             if fed.stream.unsettled_bytes >= ABSORB_BYTES:
                 fed.stream.absorb(self.matcher)
 
 
-def _source(shipped: Shipped, key: str) -> Source:
-    """Return the source that a shipper's chunks are of."""
+def _told(line: ForeignLine, cluster: str, record: Record) -> Shipped:
+    """Return what the record of a foreign shipper says of its source."""
+    return Shipped(
+        cluster=cluster,
+        host=line.host or UNKNOWN_HOST,
+        stream=line.stream,
+        generation=str(record.place),
+        offset_bytes=0,
+        line=1,
+        observed_ms=record.time_ms,
+        job=line.job,
+        attempt=line.attempt,
+        rank=line.rank,
+    )
+
+
+def _source(shipped: Shipped, key: str, trusted: bool) -> Source:
+    """Return the source that a shipper's chunks are of. Only who is trusted vouches for host and provenance."""
     path = tuple(part for part in PurePath(shipped.stream).parts if part != "/")
     named = origin_of(path)
     told = Origin(
@@ -161,7 +166,7 @@ def _source(shipped: Shipped, key: str) -> Source:
         rank=shipped.rank,
         job=shipped.job,
         attempt=shipped.attempt,
-        provenance=shipped.provenance,
+        provenance=shipped.provenance if trusted else Provenance.UNKNOWN,
     )
     origin = told.over(named)
     stream = f"{shipped.host}:{shipped.stream}"
@@ -173,7 +178,7 @@ def _source(shipped: Shipped, key: str) -> Source:
         stream=stream,
         part=shipped.part,
         key=key,
-        vouched=shipped.offset_bytes != FOREIGN,
+        vouched=trusted,
         placed=named.host is not None or origin.rank is not None,
     )
 

@@ -54,8 +54,8 @@ class _LastWords:
 
     _heard = False
 
-    def recv(self, size: int, flags: int = 0) -> bytes:
-        data: bytes = super().recv(max(size, _READ_BYTES), flags)  # type: ignore[misc] # it is mixed into a socket
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        data: bytes = super().recv(max(buflen, _READ_BYTES), flags)  # type: ignore[misc] # it is mixed into a socket
         if self._heard and not data:
             self._heard = False
             raise BlockingIOError
