@@ -3,7 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench clean
+ROUNDS ?= 1000
+SEED ?= 1
+
+.PHONY: demo test check bench bench-pipeline chaos docs clean
 
 demo: $(VENV)/ready
 	@echo "Scanning a synthetic run of four hosts (docs/example-run):"
@@ -22,6 +25,16 @@ check: $(VENV)/ready
 
 bench: $(VENV)/ready
 	$(BIN)/python -m bench --rg-sample 10MB --limit 150
+
+bench-pipeline: $(VENV)/ready
+	$(BIN)/python -m bench.pipeline
+
+chaos: $(VENV)/ready
+	$(BIN)/python -m bench.chaos --rounds $(ROUNDS) --log embedded --seed $(SEED)
+	$(BIN)/python -m bench.chaos --rounds $(ROUNDS) --log kafka --seed $(SEED)
+
+docs: $(VENV)/ready
+	$(BIN)/python -m relight.manual
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

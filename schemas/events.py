@@ -46,7 +46,7 @@ EVENT_TYPES: Final = (
     EventType("signal.withdrawn", signal.Withdrawn, "relight.signals", "match"),
     EventType("source.read", signal.SourceRead, "relight.signals", "match"),
     EventType("sources.heard", signal.Heard, "relight.signals", "match"),
-    EventType("job.placed", signal.Placement, "relight.signals", "match"),
+    EventType("job.placed", signal.Placement, "relight.signals", "hooks of schedulers, other tools"),
     EventType("tick.passed", signal.Tick, "relight.signals", "correlate"),
     EventType("incident.opened", history.IncidentOpened, "relight.incidents", "correlate"),
     EventType("evidence.added", history.EvidenceAdded, "relight.incidents", "correlate"),
