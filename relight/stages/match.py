@@ -20,6 +20,7 @@ from relight.stages.sources import Fed, Refuse, Sources
 from relight.topics import LOGS, SIGNALS
 from relight.transports.port import EventLog, Outgoing, Partition, Record
 from schemas.events import encoded
+from schemas.shipped import VERSION_HEADER
 from schemas.signal import Signal
 
 NAME: Final = "match"
@@ -40,7 +41,10 @@ class _Share:
 
 
 class Match:
-    """The stage. `cluster` is that of foreign records; headers are believed on `trusted` topics only."""
+    """The stage. `cluster` is that of foreign records; headers are believed on `trusted` topics only.
+
+    `blank_lines` counts what foreign shippers sent that holds nothing: it is passed over.
+    """
 
     name = NAME
     inputs = (LOGS,)
@@ -62,6 +66,7 @@ class Match:
         self._cluster, self._trusted = cluster, tuple(trusted)
         self._snapshot_s, self._every_ms = snapshot_s, int(progress_s * 1000)
         self._shares: dict[Partition, _Share] = {}
+        self.blank_lines = 0
 
     def gain(self, partition: Partition, position: int) -> None:
         """Rebuild the sources of a partition: from their snapshots, and the records since, of which nothing is said."""
@@ -105,6 +110,9 @@ class Match:
 
     def _refusing(self, letters: list[Outgoing]) -> Refuse:
         def refuse(record: Record, reason: str) -> None:
+            if _blank(record):
+                self.blank_lines += 1
+                return
             letters.append(refused(NAME, self._cluster, record, reason))
             self._metrics.dead_letter("unreadable")
 
@@ -130,3 +138,9 @@ class Match:
             yield forgotten(NAME, key, partition.number)
         floor = Snapshot(NAME, FLOOR, keeping.VERSION, share.position, None)
         yield from written(floor, self._cluster, partition.number)
+
+
+def _blank(record: Record) -> bool:
+    """Tell whether a record is a blank line of a foreign shipper: there is nothing in it that could be lost."""
+    chunk = any(name == VERSION_HEADER for name, _ in record.headers)
+    return not chunk and record.value is not None and not record.value.rstrip(b"\r\n")

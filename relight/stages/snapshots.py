@@ -70,10 +70,10 @@ def newest(log: EventLog, stage: str, partition: int, version: int) -> dict[str,
         own, key, number = _named(record.key or b"")
         if own != stage:
             continue
-        part = _part(record)
-        if part is None:
+        if record.value is None:
             found.pop(key, None)
             parts.pop(key, None)
+        if (part := _part(record)) is None:
             continue
         if number == 0:
             parts[key] = []
@@ -86,7 +86,7 @@ def newest(log: EventLog, stage: str, partition: int, version: int) -> dict[str,
 
 
 def _part(record: Record) -> SnapshotPart | None:
-    """Return the part that a record holds; `None` where it deletes, or holds nothing that can be read."""
+    """Return the part that a record holds, `None` where it holds none."""
     try:
         data = decoded(record.value).data if record.value is not None else None
     except NotAnEvent:
