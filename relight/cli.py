@@ -11,7 +11,7 @@ import click
 from diagnose.correlation.jobs import Grouping
 from diagnose.rules import RuleError
 from relight import __version__
-from relight.commands import operate, pipeline
+from relight.commands import deadletters, operate, pipeline
 from relight.commands.errors import MISUSE, OneLine, mistakes
 from schemas.vocabulary import Impact, Severity
 
@@ -233,6 +233,7 @@ for command in (
     operate.config,
     operate.setup,
     operate.doctor,
+    deadletters.deadletters,
     pipeline.ship,
     pipeline.diagnose,
     pipeline.index,

@@ -52,6 +52,7 @@ class StageMetrics:
         self._consumed_bytes = self._counter("consumed_bytes", "Bytes of the values of records read", "topic")
         self._produced = self._counter("records_produced", "Records written", "topic")
         self._dead = self._counter("dead_letters", "Records that could not be read", "reason")
+        self._blank = self._counter("blank_lines", "Records of foreign shippers that hold nothing")
         self._incidents = self._counter("incident_events", "Events of incidents", "event")
         self._reconnects = self._counter("reconnects", "Times that the log was joined again")
         self._lag = self._gauge("consumer_lag_records", "Records that wait to be read", "topic", "partition")
@@ -72,6 +73,10 @@ class StageMetrics:
     def dead_letter(self, reason: str) -> None:
         """Count a record that could not be read. A reason is one of few words, never a record's text."""
         self._dead.labels(self.stage, reason).inc()
+
+    def blank_line(self) -> None:
+        """Count a record of a foreign shipper that holds nothing: it is passed over."""
+        self._blank.inc()
 
     def incident(self, event: str) -> None:
         """Count an event of an incident, such as `incident.opened`."""

@@ -7,13 +7,19 @@ heartbeat. A record without them is one line, raw or JSON, from a shipper of ano
 from collections.abc import Iterable
 from typing import Final, Self
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from schemas.model import Model
 from schemas.vocabulary import Provenance
 
 VERSION_HEADER: Final = "relight"
 VERSION: Final = b"1"
+MOST: Final = 2**62
+"""No file has so many bytes or lines; what is larger cannot be counted on in 64 bits."""
+
+LATEST_MS: Final = 253_402_300_799_000
+"""The end of the year 9999 (Unix, milliseconds), after which a calendar has no dates."""
+
 _HEADERS: Final = {
     "cluster": "relight-cluster",
     "host": "relight-host",
@@ -45,14 +51,14 @@ class Shipped(Model):
     stream: str = Field(min_length=1)
     provenance: Provenance = Provenance.UNKNOWN
     generation: str = Field(min_length=1)
-    part: int = Field(default=0, ge=0)
-    offset_bytes: int = Field(ge=0)
-    line: int = Field(ge=1)
-    observed_ms: int = Field(ge=0)
+    part: int = Field(default=0, ge=0, lt=MOST)
+    offset_bytes: int = Field(ge=0, lt=MOST)
+    line: int = Field(ge=1, lt=MOST)
+    observed_ms: int = Field(ge=0, lt=LATEST_MS)
     at_end: bool = False
     job: str | None = None
     attempt: str | None = None
-    rank: int | None = Field(default=None, ge=0)
+    rank: int | None = Field(default=None, ge=0, lt=MOST)
 
     @property
     def key(self) -> bytes:
@@ -77,9 +83,13 @@ class Shipped(Model):
         if version is None:
             return None
         if version != VERSION:
-            raise ValueError(f"chunk headers of version {version!r}; this relight reads {VERSION!r}")
-        fields = {name: told[header].decode("utf-8") for name, header in _HEADERS.items() if header in told}
-        return cls.model_validate(fields)
+            raise ValueError(f"chunk headers of version {version[:40]!r}; this relight reads {VERSION!r}")
+        try:
+            return cls.model_validate({name: told[header] for name, header in _HEADERS.items() if header in told})
+        except ValidationError as error:
+            first = error.errors()[0]
+            header = _HEADERS[str(first["loc"][0])]
+            raise ValueError(f"header {header} is wrong: {first['msg']}") from None
 
 
 def _bytes(value: object) -> bytes:

@@ -21,6 +21,7 @@ from relight.stages.watermark import Watermark
 from relight.topics import INCIDENTS, SIGNALS
 from relight.transports.port import EventLog, Outgoing, Partition, Record
 from schemas.events import Event, NotAnEvent, decoded, encoded
+from schemas.shipped import LATEST_MS
 from schemas.signal import Heard, SourceRead, Tick, derived_id
 
 NAME: Final = "correlate"
@@ -152,7 +153,7 @@ class Correlate:
         reached = owned.watermark.time_s()
         if reached is None and not state.time_s:
             reached = time.time()  # nobody tells a time: this process's is as good as any, once it is recorded
-        time_s = round(max(state.time_s, reached or 0.0), 3)
+        time_s = round(min(max(state.time_s, reached or 0.0), LATEST_MS / 1000), 3)
         due_s = owned.correlator.due_s(state)
         if not state.fresh and (due_s is None or time_s < due_s):
             return None

@@ -41,10 +41,7 @@ class _Share:
 
 
 class Match:
-    """The stage. `cluster` is that of foreign records; headers are believed on `trusted` topics only.
-
-    `blank_lines` counts what foreign shippers sent that holds nothing: it is passed over.
-    """
+    """The stage. `cluster` is that of foreign records; headers are believed on `trusted` topics only."""
 
     name = NAME
     inputs = (LOGS,)
@@ -66,7 +63,6 @@ class Match:
         self._cluster, self._trusted = cluster, tuple(trusted)
         self._snapshot_s, self._every_ms = snapshot_s, int(progress_s * 1000)
         self._shares: dict[Partition, _Share] = {}
-        self.blank_lines = 0
 
     def gain(self, partition: Partition, position: int) -> None:
         """Rebuild the sources of a partition: from their snapshots, and the records since, of which nothing is said."""
@@ -111,7 +107,7 @@ class Match:
     def _refusing(self, letters: list[Outgoing]) -> Refuse:
         def refuse(record: Record, reason: str) -> None:
             if _blank(record):
-                self.blank_lines += 1
+                self._metrics.blank_line()
                 return
             letters.append(refused(NAME, self._cluster, record, reason))
             self._metrics.dead_letter("unreadable")

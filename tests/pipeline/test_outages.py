@@ -147,7 +147,7 @@ def test_a_spool_gives_back_in_order_what_it_was_given(spool: Spool) -> None:
 
 def test_a_spool_takes_all_of_what_it_is_given_or_nothing(spool: Spool) -> None:
     spool.append(some(20))
-    with pytest.raises(Full, match="ship.spool_bytes"):
+    with pytest.raises(Full, match=r"ship\.spool_bytes"):
         spool.append(some(20))
     assert spool.records == 20
 
@@ -169,7 +169,7 @@ def test_a_full_disk_is_told_from_a_full_spool(spool: Spool) -> None:
 
 def test_a_spool_that_cannot_be_made_says_which_setting_to_change(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(Full, match="ship.spool_path"):
+    with pytest.raises(Full, match=r"ship\.spool_path"):
         Spool(tmp_path / "file" / "spool.db", limit_bytes=1)
     broken = tmp_path / "broken.db"
     broken.write_bytes(b"no database, but long enough to look like one" * 100)

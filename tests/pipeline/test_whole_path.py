@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from fleet import Fleet, events, incidents, records, until
 
 from relight.topics import DEADLETTERS, INCIDENTS, SIGNALS
 from relight.transports.opening import open_log
+from tests.servers.process import free_ports
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "example-run" / "logs"
 
@@ -103,3 +105,29 @@ def test_a_stage_without_its_topics_says_what_to_do_and_ends(tmp_path: Path) -> 
         assert ended.returncode == 2, ended.stderr
         assert "`relight setup` creates it" in ended.stderr
         assert "Traceback" not in ended.stderr
+
+
+def test_a_running_stage_tells_prometheus_and_probes_how_it_is(fleet: Fleet, tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    shutil.copytree(EXAMPLE, logs)
+    ports = dict(zip(("match", "correlate"), free_ports(2), strict=True))
+    for name, port in ports.items():
+        fleet.start(name, "diagnose", name, "--metrics-port", str(port))
+    assert fleet.call("ship", logs, "--once").returncode == 0
+    assert lost_gpu(fleet) == ["GPU 0000:3b:00 on node03"]
+    told = {name: asked(f"http://127.0.0.1:{port}/metrics") for name, port in ports.items()}
+    assert number(told["match"], 'relight_records_consumed_total{stage="match",topic="relight.logs"}') >= 9
+    assert number(told["match"], 'relight_end_to_end_delay_seconds_count{stage="match"}') >= 1
+    assert number(told["match"], 'relight_transaction_seconds_count{stage="match"}') >= 1
+    assert number(told["correlate"], 'relight_incident_events_total{event="incident.opened",stage="correlate"}') == 1
+    assert '"healthy":true' in asked(f"http://127.0.0.1:{ports['match']}/healthz")
+
+
+def asked(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - it is ours
+        return str(answer.read().decode())
+
+
+def number(metrics: str, name: str) -> float:
+    (line,) = [line for line in metrics.splitlines() if line.startswith(name)]
+    return float(line.rpartition(" ")[2])
