@@ -14,6 +14,7 @@ from diagnose.correlation.evidence import Resolve
 from diagnose.matching.scanner import Scanner
 from relight.deadletters import Letter, read, retry, whole
 from relight.stages.deadletters import refused
+from relight.stages.match import Match
 from relight.stages.runner import Stage
 from relight.topics import DEADLETTERS, LOGS, SIGNALS, specs
 from relight.transports.embedded import EmbeddedLog
