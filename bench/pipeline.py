@@ -22,6 +22,7 @@ from relight.transports.opening import open_log
 from relight.transports.port import EventLog, Outgoing, Partition
 from schemas.events import decoded
 from schemas.history import EvidenceAdded
+from schemas.shipped import Shipped
 from tests.servers.kafka_server import KafkaServer
 
 MATCHERS: Final = 2
@@ -32,7 +33,7 @@ STEP: Final = "[{at}] [INFO] step: {step:6d} loss: 2.{step:05d} grad_norm: 0.51 
 START: Final = "[{at}] [INFO] Training starts at step 1\n"
 TALK: Final = (
     "[{at}] [INFO] rank{step} loader: shard {step:08d} of the corpus is open, 4,096 samples, 2 workers wait for it\n",
-    "gpu-03:{step}:4811 [3] NCCL INFO Channel {step}/0 : 3[3] -> 4[4] via P2P/CUMEM/read comm 0x55d0c0ffee nRanks 512\n",
+    "gpu-03:{step}:4811 [3] NCCL INFO Channel {step}/0 : 3[3] -> 4[4] via P2P/CUMEM/read comm 0x55d0c0ffee\n",
     "[{at}] [INFO] batch {step}: sequence lengths 4096 4096 4096 3911, packed, 7 documents cross a border\n",
     "[{at}] [DEBUG] allocator: reserved 61,203 MiB, active 58,880 MiB, 41 segments, fragmentation 3.8 % at {step}\n",
 )
@@ -157,6 +158,50 @@ def _watch(own: Pipeline, seen: dict[int, float], stop: threading.Event) -> None
             time.sleep(0.01)
 
 
+def outage(parent: Path, rate: int, seconds: int) -> tuple[int, int, float]:
+    """Kill the broker for some time while lines are written.
+
+    Returns:
+        How many lines were written, how many of them are in the log afterwards, each once, and how many seconds it took
+        after the broker was back until all were.
+    """
+    with pipeline(parent) as own:
+        path = own.folder / "logs" / "slurm-1.out"
+        path.parent.mkdir()
+        path.write_text(START.format(at=_now()))
+        own.start("ship", str(path))
+        stop = threading.Event()
+        writer = threading.Thread(target=_load, args=([path], rate, stop))
+        writer.start()
+        time.sleep(5)
+        own.server.kill()
+        time.sleep(seconds)
+        own.server.start()
+        back = time.monotonic()
+        stop.set()
+        writer.join()
+        written = path.read_bytes()
+        with own.log() as log:
+            _until(lambda: len(_shipped(log)) >= len(written), 120)
+            took, arrived = time.monotonic() - back, _shipped(log)
+    same = arrived == written
+    return written.count(b"\n"), arrived.count(b"\n") if same else 0, took
+
+
+def _shipped(log: EventLog) -> bytes:
+    """Return the bytes of the only source, put together from its chunks; what came twice is dropped."""
+    found = bytearray()
+    for number, span in log.spans(LOGS).items():
+        at = span.begin
+        while at < span.end and (records := log.read(Partition(LOGS, number), at)):
+            for record in records:
+                header = Shipped.from_headers(record.headers)
+                assert header is not None
+                found += (record.value or b"")[max(0, len(found) - header.offset_bytes) :]
+            at = records[-1].offset + 1
+    return bytes(found)
+
+
 def throughput(parent: Path, size_bytes: int) -> tuple[float, float, float]:
     """Return MB/s of `ship` alone, of `match` alone on what was shipped, and of both at once in the steady state."""
     with pipeline(parent) as own, own.log() as log:
@@ -240,8 +285,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--faults", type=int, default=120)
     parser.add_argument("--megabytes", type=int, default=1000)
+    parser.add_argument("--down", type=int, default=120, help="seconds for which the broker is down")
     parser.add_argument("--lines", type=int, default=1_000_000)
-    parser.add_argument("--only", choices=["latency", "throughput", "lines"])
+    parser.add_argument("--only", choices=["latency", "throughput", "lines", "outage"])
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent)
@@ -251,6 +297,13 @@ def main() -> None:
             print(
                 f"latency at {given.rate} lines/s: {len(found)} of {given.faults} faults; "
                 f"p50 {statistics.median(found):.3f} s, p99 {p99:.3f} s, most {found[-1]:.3f} s",
+                flush=True,
+            )
+        if given.only in (None, "outage"):
+            written, arrived, took_s = outage(folder, 2000, given.down)
+            print(
+                f"broker down for {given.down} s: {arrived} of {written} lines are there, each once, "
+                f"{took_s:.1f} s after it was back",
                 flush=True,
             )
         if given.only in (None, "throughput"):
