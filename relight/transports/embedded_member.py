@@ -1,28 +1,32 @@
-"""A member of a group in the embedded log: its lease, its share of the partitions, and its transactions."""
+"""A member of a group in the embedded log: its polls, its place in the group, and its transactions."""
 
+import logging
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from uuid import uuid4
 
+from relight.transports import embedded_share
+from relight.transports.embedded_share import Presence, Shares
 from relight.transports.port import Fenced, LogError, Outgoing, Partition, Polled, Record
 
 if TYPE_CHECKING:
     from relight.transports.embedded import EmbeddedLog
 
-LEASE_S: Final = 6.0
-"""A member that has not polled for so long has left."""
+WATCH_S: Final = 0.5
+"""How often a member looks whether the others live."""
 
-_RENEW_S: Final = 1.0
 _WAIT_S: Final = 0.01
+_log = logging.getLogger(__name__)
 
 
-class _Writes:
+class EmbeddedTransaction:
     """What a transaction will write when it commits."""
 
     def __init__(self) -> None:
+        """Begin with nothing."""
         self.records: list[Outgoing] = []
         self.positions: dict[Partition, int] = {}
 
@@ -31,184 +35,157 @@ class _Writes:
         self.records.append(record)
 
     def advance(self, partition: Partition, offset: int) -> None:
-        """Set the group's position in a partition when the transaction commits."""
+        """Set the group's position in a partition: the offset of the record to be read next."""
         self.positions[partition] = offset
 
 
 class EmbeddedMember:
-    """A member. Used by one thread."""
+    """A member. It is in the group until it closes, another takes its name, or its process ends."""
 
-    def __init__(
-        self, log: "EmbeddedLog", group: str, partitions: Mapping[str, int], name: str, beginning: bool
-    ) -> None:
-        """Join: whoever had the name before is fenced."""
-        self._log, self._group, self._partitions, self._name = log, group, partitions, name
-        self._beginning = beginning
-        self._token = uuid4().hex
-        self._share: dict[Partition, int] = {}
-        self._generation = -1
-        self._renewed_s = 0.0
+    def __init__(self, log: "EmbeddedLog", group: str, topics: Sequence[str], name: str, *, beginning: bool) -> None:
+        """Join: whoever had the name before is fenced. Raises: LogError."""
+        self._log, self._file, self._group, self._name = log, log.file, group, name
+        self._share: Shares = {}
+        self._next: dict[Partition, int] = {}
         self._turn = 0
-        self._closed = False
-        with log.writing() as connection:
-            row = (group, name, self._token, _now_ms())
-            connection.execute("insert or replace into members values (?, ?, ?, ?)", row)
-            self._raise_generation(connection)
-            for topic, count in partitions.items():
-                for number in range(count):
-                    self._begin(connection, Partition(topic, number))
-
-    def assigned(self) -> frozenset[Partition]:
-        """Return the partitions that are this member's now."""
-        return frozenset(self._share)
+        self._watched_s = 0.0
+        self._members = Path(f"{log.file.path}-members")
+        with self._file.problems():
+            self._presence = Presence(self._members)
+        try:
+            with self._file.writing() as connection:
+                embedded_share.enter(connection, group, name, self._presence.token, list(topics))
+                if not beginning:
+                    _begin_at_end(connection, group, topics)
+        except BaseException:
+            self._presence.close()
+            raise
 
     def poll(self, timeout_s: float, limit: int = 500) -> Polled:
-        """Wait for records, or for a change of the share."""
+        """Wait up to `timeout_s` for records, return at most `limit`. Changes of the share come alone.
+
+        Raises: LogError.
+        """
         deadline = time.monotonic() + timeout_s
         while True:
-            changed = self._renewed()
-            if changed is not None:
-                return changed
-            seen = self._data_version()
-            if records := self._fetched(limit):
-                return Polled(records)
-            while self._data_version() == seen:
-                if time.monotonic() >= deadline:
-                    return Polled()
-                time.sleep(min(_WAIT_S, max(0.0, deadline - time.monotonic())))
-                if time.monotonic() - self._renewed_s >= _RENEW_S:
-                    break
+            self._watch()
+            before = self._file.change()
+            with self._file.reading() as connection:
+                if changed := self._changed(connection):
+                    return changed
+                if records := self._fetch(connection, limit):
+                    return Polled(records)
+            if not self._wait_for_change(before, deadline):
+                return Polled()
+
+    def assigned(self) -> frozenset[Partition]:
+        """Return the partitions that are this member's now, as far as the last poll has told."""
+        return frozenset(self._share)
 
     @contextmanager
-    def transaction(self) -> Iterator[_Writes]:
-        """Write at the end of the block, if it does not raise and the share is still this member's."""
-        writes = _Writes()
-        yield writes
-        with self._log.writing() as connection:
-            self._check(connection, writes.positions)
-            self._log.write(connection, writes.records)
-            rows = ((self._group, p.topic, p.number, offset) for p, offset in writes.positions.items())
-            connection.executemany("insert or replace into positions values (?, ?, ?, ?)", rows)
+    def transaction(self) -> Iterator[EmbeddedTransaction]:
+        """Begin a transaction: it is written at the end of the `with` block, and dropped if that raises.
+
+        Raises:
+            Fenced: when it commits, if a partition that it advances is not this member's any more.
+            LogError: it did not commit.
+        """
+        begun = EmbeddedTransaction()
+        yield begun
+        with self._file.writing() as connection:
+            self._require(connection, begun.positions)
+            self._log.write(connection, begun.records)
+            rows = ((self._group, self._share[p][1], offset) for p, offset in begun.positions.items())
+            connection.executemany("insert or replace into positions values (?, ?, ?)", rows)
 
     def close(self) -> None:
-        """Leave the group."""
-        if self._closed:
+        """Leave the group. Never raises."""
+        try:
+            with self._file.problems():
+                self._presence.close()
+            with self._file.writing() as connection:
+                embedded_share.leave(connection, self._group, [self._presence.token])
+        except LogError as error:  # the others find out by themselves
+            _log.warning("%s could not leave: %s", self._who, error)
+
+    @property
+    def _who(self) -> str:
+        return f"member {self._name} of {self._group}"
+
+    def _watch(self) -> None:
+        """Take those out of the group whose processes have ended, now and then."""
+        if time.monotonic() < self._watched_s + WATCH_S:
             return
-        self._closed = True
-        with suppress(LogError), self._log.writing() as connection:
-            left = connection.execute(
-                "delete from members where log_group=? and name=? and token=?", (self._group, self._name, self._token)
-            )
-            if left.rowcount:
-                self._raise_generation(connection)
+        self._watched_s = time.monotonic()
+        with self._file.reading() as connection:
+            others = set(embedded_share.tokens(connection, self._group)) - {self._presence.token}
+        gone = [token for token in others if embedded_share.is_gone(self._members, token)]
+        if gone:
+            with self._file.writing() as connection:
+                embedded_share.leave(connection, self._group, gone)
+            for token in gone:
+                (self._members / token).unlink(missing_ok=True)
 
-    def _renewed(self) -> Polled | None:
-        """Renew the lease now and then; return how the share has changed, if it has."""
-        now = time.monotonic()
-        if now - self._renewed_s >= _RENEW_S:
-            self._renewed_s = now
-            with self._log.writing() as connection:
-                self._alive(connection)
-                row = (_now_ms(), self._group, self._name)
-                connection.execute("update members set seen_ms=? where log_group=? and name=?", row)
-                late = "delete from members where log_group=? and seen_ms<?"
-                if connection.execute(late, (self._group, _now_ms() - int(LEASE_S * 1000))).rowcount:
-                    self._raise_generation(connection)
-        with self._log.problems():
-            generation = self._current(self._log.connection())
-        return None if generation == self._generation else self._reassigned()
+    def _changed(self, connection: sqlite3.Connection) -> Polled | None:
+        """Take what is this member's share by now; return how it has changed, if it has. Raises: Fenced."""
+        now, before = self._alive(connection), self._share
+        if now == before:
+            return None
+        lost = frozenset(partition for partition in before if now.get(partition) != before[partition])
+        gained = frozenset(partition for partition in now if before.get(partition) != now[partition])
+        self._share = now
+        for partition in lost:
+            del self._next[partition]
+        for partition in gained:
+            self._next[partition] = _position(connection, self._group, now[partition][1])
+        return Polled(gained=gained, lost=lost)
 
-    def _reassigned(self) -> Polled | None:
-        """Take the share of the present generation."""
-        with self._log.writing() as connection:
-            self._alive(connection)
-            self._generation = self._current(connection)
-            names = [n for (n,) in connection.execute("select name from members where log_group=?", (self._group,))]
-            mine = _range(sorted(names), self._name, self._partitions)
-            lost = self._share.keys() - mine
-            gained = mine - self._share.keys()
-            self._share = {
-                p: self._share[p] if p in self._share else self._position(connection, p) for p in sorted(mine)
-            }
-        return Polled(gained=frozenset(gained), lost=frozenset(lost)) if gained or lost else None
-
-    def _fetched(self, limit: int) -> list[Record]:
+    def _fetch(self, connection: sqlite3.Connection, limit: int) -> list[Record]:
         """Return what is next in the share, beginning with another partition each time."""
-        from relight.transports.embedded import fetched
-
         found: list[Record] = []
         share = list(self._share)
         self._turn += 1
-        with self._log.problems():
-            connection = self._log.connection()
-            for at in range(len(share)):
-                partition = share[(at + self._turn) % len(share)]
-                records = fetched(connection, partition, self._share[partition], limit - len(found))
-                if records:
-                    self._share[partition] = records[-1].offset + 1
-                    found += records
-                if len(found) >= limit:
-                    break
+        for n in range(len(share)):
+            partition = share[(n + self._turn) % len(share)]
+            place, offset = self._share[partition][1], self._next[partition]
+            found += self._log.fetch(connection, partition, place, offset, limit - len(found))
+            if found and found[-1].place == partition:
+                self._next[partition] = found[-1].offset + 1
+            if len(found) >= limit:
+                break
         return found
 
-    def _check(self, connection: sqlite3.Connection, positions: Mapping[Partition, int]) -> None:
-        self._alive(connection)
-        if self._current(connection) == self._generation:
-            return
-        names = [n for (n,) in connection.execute("select name from members where log_group=?", (self._group,))]
-        mine = _range(sorted(names), self._name, self._partitions)
-        if strange := sorted(set(positions) - mine):
-            raise Fenced(f"{strange[0]} belongs to another member of {self._group} now")
+    def _wait_for_change(self, before: tuple[int, int], deadline: float) -> bool:
+        """Wait until somebody has written, or it is time to look at the others; return false at the deadline."""
+        until = min(deadline, self._watched_s + WATCH_S)
+        while (left := until - time.monotonic()) > 0:
+            time.sleep(min(_WAIT_S, left))
+            if self._file.change() != before:
+                return True
+        return time.monotonic() < deadline
 
-    def _alive(self, connection: sqlite3.Connection) -> None:
-        """Make sure that this is the member that has its name. Raises: Fenced."""
-        query = "select token from members where log_group=? and name=?"
-        row = connection.execute(query, (self._group, self._name)).fetchone()
-        if row is None or row[0] != self._token:
-            why = "was silent for too long" if row is None else "has been replaced by another of the same name"
-            raise Fenced(f"member {self._name} of {self._group} {why}")
+    def _alive(self, connection: sqlite3.Connection) -> Shares:
+        """Return the share of this member. Raises: Fenced."""
+        if self._presence.token not in embedded_share.tokens(connection, self._group):
+            raise Fenced(f"{self._who} has left, or another has its name now: forget all state and join again")
+        return embedded_share.shares(connection, self._group, self._presence.token)
 
-    def _raise_generation(self, connection: sqlite3.Connection) -> None:
+    def _require(self, connection: sqlite3.Connection, partitions: Iterable[Partition]) -> None:
+        now = self._alive(connection)
+        strange = sorted(p for p in partitions if p not in now or now[p] != self._share.get(p))
+        if strange:
+            listed = ", ".join(map(str, strange))
+            raise Fenced(f"{self._who} cannot advance {listed}: not its own any more. Forget all state and join again")
+
+
+def _begin_at_end(connection: sqlite3.Connection, group: str, topics: Sequence[str]) -> None:
+    for topic in topics:
         connection.execute(
-            "insert into generations values (?, 1) on conflict (log_group) do update set number=number+1",
-            (self._group,),
+            "insert or ignore into positions select ?, id, next from places where topic=?", (group, topic)
         )
 
-    def _current(self, connection: sqlite3.Connection) -> int:
-        row = connection.execute("select number from generations where log_group=?", (self._group,)).fetchone()
-        return int(row[0]) if row else 0
 
-    def _begin(self, connection: sqlite3.Connection, partition: Partition) -> None:
-        """Give the group its first position in a partition, if it is not to begin at the beginning."""
-        if self._beginning:
-            return
-        row = connection.execute(
-            "select next from ends where topic=? and partition=?", (partition.topic, partition.number)
-        ).fetchone()
-        place = (self._group, partition.topic, partition.number, int(row[0]) if row else 0)
-        connection.execute("insert or ignore into positions values (?, ?, ?, ?)", place)
-
-    def _position(self, connection: sqlite3.Connection, partition: Partition) -> int:
-        query = "select next from positions where log_group=? and topic=? and partition=?"
-        row = connection.execute(query, (self._group, partition.topic, partition.number)).fetchone()
-        return int(row[0]) if row else 0
-
-    def _data_version(self) -> tuple[int, int]:
-        """Return what changes when any connection, this thread's included, has written."""
-        with self._log.problems():
-            connection = self._log.connection()
-            return int(connection.execute("pragma data_version").fetchone()[0]), connection.total_changes
-
-
-def _range(names: list[str], name: str, partitions: Mapping[str, int]) -> set[Partition]:
-    """Return a member's share: of each topic a range of partitions, so that topics of one size are shared alike."""
-    mine: set[Partition] = set()
-    for topic, count in partitions.items():
-        at, each, more = names.index(name), count // len(names), count % len(names)
-        begin = at * each + min(at, more)
-        mine |= {Partition(topic, number) for number in range(begin, begin + each + (at < more))}
-    return mine
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)
+def _position(connection: sqlite3.Connection, group: str, place: int) -> int:
+    query = "select next from positions where log_group=? and place=?"
+    row = connection.execute(query, (group, place)).fetchone()
+    return int(row[0]) if row else 0

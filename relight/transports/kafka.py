@@ -11,6 +11,7 @@ from relight.transports import kafka_clients, kafka_topics
 from relight.transports.connection import KafkaConnection
 from relight.transports.kafka_admin import Admin
 from relight.transports.kafka_clients import Producer
+from relight.transports.kafka_coordinator import committed
 from relight.transports.kafka_errors import translated
 from relight.transports.kafka_member import KafkaMember, record, send
 from relight.transports.port import Outgoing, Partition, Record, Span, TopicMissing, TopicSpec, Unavailable
@@ -38,6 +39,7 @@ class KafkaLog:
         self._admin = Admin(connection)
         self._producer: Producer | None = None
         self._reader: KafkaConsumer | None = None
+        self._onlookers: dict[str, KafkaConsumer] = {}
         self._reader_at: tuple[TopicPartition, int] | None = None
 
     def create(self, topics: Iterable[TopicSpec]) -> None:
@@ -99,10 +101,15 @@ class KafkaLog:
     def positions(self, group: str, topic: str) -> Mapping[int, int]:
         """Return a group's position in each partition where it has one. Raises: LogError."""
         places = [TopicPartition(topic, number) for number in range(self._admin.partitions(topic))]
-        found = self._admin.ask(
-            f"look up the positions of {group}", lambda client: client.list_group_offsets({group: places})[group]
-        )
-        return {place.partition: at.offset for place, at in sorted(found.items()) if at.offset >= 0}
+        with self._translated(f"look up the positions of {group}"):
+            if group not in self._onlookers:
+                self._onlookers[group] = kafka_clients.consumer(self._connection, group_id=group)
+            try:
+                found = committed(self._onlookers[group], places, self._connection.timeout_s)
+            except BaseException:
+                self._onlookers.pop(group).close()
+                raise
+        return {place.partition: at for place, at in sorted(found.items())}
 
     def join(self, group: str, topics: Sequence[str], member: str, *, beginning: bool = True) -> KafkaMember:
         """Join a group under a name of one's own: a member that joins under the same name replaces this one.
@@ -119,7 +126,9 @@ class KafkaLog:
 
     def close(self) -> None:
         """Let go of connections. Never raises."""
-        for step in (self._close_producer, self._close_reader, self._admin.close):
+        onlookers = [onlooker.close for onlooker in self._onlookers.values()]
+        self._onlookers.clear()
+        for step in (self._close_producer, self._close_reader, *onlookers, self._admin.close):
             try:
                 step()
             except Exception as error:

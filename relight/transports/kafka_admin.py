@@ -10,10 +10,12 @@ from kafka.errors import KafkaError, NoError, UnknownTopicOrPartitionError, for_
 from relight.transports import kafka_clients
 from relight.transports.connection import KafkaConnection
 from relight.transports.kafka_errors import meaning
-from relight.transports.port import TopicMissing
+from relight.transports.port import TopicMissing, Unavailable
 
 Answer = TypeVar("Answer")
 _AGAIN_S: Final = 0.1
+_SOON_S: Final = 0.01
+_COMPLETING: Final = ("PrepareCommit", "PrepareAbort")
 
 
 class Admin:
@@ -61,6 +63,25 @@ class Admin:
                 raise TopicMissing(f"{where} has no topic {', '.join(missing)}. `relight setup` creates the topics")
             self._partitions |= told
         return {topic: self._partitions[topic] for topic in wanted}
+
+    def settle(self, group: str) -> None:
+        """Wait until what the members of a group have committed can be read: Kafka says so before it shows.
+
+        Raises: LogError.
+        """
+        deadline = time.monotonic() + self._connection.timeout_s
+        unsettled = self._completing(group)
+        while unsettled:
+            if time.monotonic() > deadline:
+                where = f"Kafka at {self._connection.servers}"
+                raise Unavailable(f"{where}: transactions of {', '.join(sorted(unsettled))} do not complete")
+            time.sleep(_SOON_S)
+            unsettled &= self._completing(group)
+
+    def _completing(self, group: str) -> set[str]:
+        told = self.ask("list transactions", lambda client: client.list_transactions(state_filters=_COMPLETING))
+        names = {one.transactional_id for some in told.values() for one in some}
+        return {name for name in names if name.startswith(f"{group}/")}
 
     def forget(self) -> None:
         """Forget which topics there are: one may have been deleted."""

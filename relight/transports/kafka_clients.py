@@ -20,6 +20,7 @@ _MIB: Final = 1024 * 1024
 LARGEST_RECORD_BYTES: Final = 16 * _MIB
 _TRANSACTION_MS: Final = 10_000
 _LINGER_MS: Final = 5
+_METADATA_MS: Final = 30_000  # new partitions are found this soon
 _CLOSE_S: Final = 5.0
 
 
@@ -41,6 +42,7 @@ def consumer(connection: KafkaConnection, **more: Any) -> KafkaConsumer:
         "max_partition_fetch_bytes": 8 * _MIB,  # a larger record comes all the same, alone
         "fetch_max_wait_ms": 50,
         "retry_backoff_ms": 50,
+        "metadata_max_age_ms": _METADATA_MS,
         "metrics_enabled": False,
     }
     return _opened(KafkaConsumer, connection, **(options | more))
@@ -61,6 +63,7 @@ def producer(connection: KafkaConnection, **more: Any) -> "Producer":
         "max_block_ms": wait_ms,
         "delivery_timeout_ms": wait_ms + _LINGER_MS,
         "transaction_timeout_ms": _TRANSACTION_MS,
+        "metadata_max_age_ms": _METADATA_MS,
         "retry_backoff_ms": 10,  # a transaction waits this long several times: 100, the default, costs 100 ms
         "metrics_enabled": False,
     }

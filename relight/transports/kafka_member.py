@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
+from kafka import OffsetAndMetadata, TopicPartition
 from kafka.admin import MemberToRemove
 from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError, KafkaTimeoutError, UnknownTopicOrPartitionError
@@ -16,6 +16,7 @@ from relight.transports import kafka_clients
 from relight.transports.connection import KafkaConnection
 from relight.transports.kafka_admin import Admin
 from relight.transports.kafka_clients import Producer
+from relight.transports.kafka_coordinator import committed, coordinator
 from relight.transports.kafka_errors import meaning, translated
 from relight.transports.kafka_share import KafkaShare
 from relight.transports.port import Fenced, Outgoing, Partition, Polled, Record
@@ -54,20 +55,21 @@ class KafkaMember:
         self._connection, self._group, self._name, self._beginning = connection, group, name, beginning
         self._check_at = time.monotonic() + _CHECK_EVERY_S
         self._unusable = ""
-        self._rebalances = False
+        self._announced = False
         self._admin = Admin(connection)
-        self._wait_ms = int(connection.timeout_s * 1000)
+        self._at: dict[Partition, int] = {}
         self._producer = kafka_clients.producer(connection, transactional_id=f"{group}/{name}")
         try:
             with self._translated("begin"):
                 self._producer.init_transactions()
-            self._consumer: KafkaConsumer = kafka_clients.consumer(
+            self._consumer = kafka_clients.consumer(
                 connection, group_id=group, group_instance_id=name, heartbeat_interval_ms=_HEARTBEAT_MS,
                 session_timeout_ms=int(session_timeout_s * 1000),
             )  # fmt: skip
         except BaseException:
             self._producer.close()
             raise
+        self._coordinator = coordinator(self._consumer)
         self._share = KafkaShare(self._consumer)
         self._consumer.subscribe(topics, listener=self._share)
 
@@ -82,6 +84,8 @@ class KafkaMember:
             return Polled()
         self._share.stale = frozenset()
         with self._translated("poll"):
+            if self._share.membership is None:
+                self._learn_topics()
             found = self._consumer.poll(timeout_ms=timeout_s * 1000, max_records=limit)
             if self._share.changed:
                 self._rewind()  # what was found is read again
@@ -148,30 +152,42 @@ class KafkaMember:
     def _rebalance_begins(self) -> bool:
         """Whether a rebalance waits for this member, seen for the first time.
 
-        Its next poll joins it; until then the group accepts what the caller has read and not committed yet.
+        The next poll joins it; until then the group accepts what the caller has read and not committed yet.
         """
-        waits = bool(self._share.told) and self._consumer._coordinator.need_rejoin()
-        begins, self._rebalances = waits and not self._rebalances, waits
+        waits = bool(self._share.told) and self._coordinator.rebalance_waits()
+        begins, self._announced = waits and not self._announced, waits
+        self._coordinator.holds = bool(self._share.told) and not waits
         return begins
+
+    def _learn_topics(self) -> None:
+        """Look the topics up: a member that leads the group before it knows them gives nobody anything."""
+        self._edges([TopicPartition(topic, 0) for topic in self._consumer.subscription()])
 
     def _rewind(self) -> None:
         """Go to the group's positions: kafka-python goes on where it was in a partition that comes back."""
         places = [_place(partition) for partition in sorted(self._share.now)]
-        positions = {place: self._consumer.committed(place, timeout_ms=self._wait_ms) for place in places}
-        if fresh := [place for place, offset in positions.items() if offset is None]:
-            edge = self._consumer.beginning_offsets if self._beginning else self._consumer.end_offsets
-            positions |= edge(fresh, timeout_ms=self._wait_ms)
-        for place, offset in positions.items():
+        at = committed(self._consumer, places, self._connection.timeout_s)
+        self._at = {Partition(*place): offset for place, offset in at.items()}
+        for place, offset in (at | self._edges([place for place in places if place not in at])).items():
             self._consumer.seek(place, offset)
+        if places:
+            self._admin.settle(self._group)
+
+    def _edges(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return where partitions begin for a group that has no position."""
+        look = self._consumer.beginning_offsets if self._beginning else self._consumer.end_offsets
+        found: dict[TopicPartition, int] = look(places, timeout_ms=self._connection.timeout_s * 1000) if places else {}
+        return found
 
     def _commit(self, begun: KafkaTransaction) -> None:
         self._unusable = "has begun a transaction that did not end well"
         try:
             self._producer.begin_transaction()
             sent = [send(self._producer, one) for one in begun.records]
-            if begun.positions:
-                positions = {_place(partition): OffsetAndMetadata(at) for partition, at in begun.positions.items()}
-                self._producer.send_offsets_to_transaction(positions, self._share.membership)
+            # A member that has been thrown out fails at the group's positions, so at least one is said again.
+            if positions := begun.positions or dict(list(self._at.items())[:1]):
+                offsets = {_place(partition): OffsetAndMetadata(at) for partition, at in positions.items()}
+                self._producer.send_offsets_to_transaction(offsets, self._share.membership)
             self._producer.commit_transaction()
             for one in sent:
                 one.get(timeout=self._connection.timeout_s)
@@ -183,6 +199,7 @@ class KafkaMember:
                 raise meaning(cause, self._connection, f"commit as {self._who}") from error
             raise
         self._unusable = ""
+        self._at |= begun.positions
 
     def _leave(self, member_id: str) -> None:
         """Leave at once: closing a static member leaves its partitions to nobody until its session times out."""

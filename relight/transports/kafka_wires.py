@@ -4,6 +4,7 @@ import socket
 import ssl
 import time
 from typing import Any, Final
+from weakref import WeakSet
 
 from kafka.errors import SaslAuthenticationFailedError
 from kafka.net.compat import KafkaNetClient
@@ -16,16 +17,31 @@ _READ_BYTES: Final = 256 * 1024
 
 def net(**configs: Any) -> KafkaNetClient:
     """Return the network part of a client, for the option `kafka_client`."""
-    if context := configs.get("ssl_context"):
-        context.sslsocket_class = _TlsSocket
     loop = NetworkSelector(**configs)
-    return KafkaNetClient(loop, _Connections(loop, **configs))
+    client = _Client(loop, _Connections(loop, **configs))
+    if context := configs.get("ssl_context"):
+        context.sslsocket_class, context.shaking_hands = _TlsSocket, client.shaking_hands
+    return client
 
 
 def refusal(client: KafkaNetClient) -> SaslAuthenticationFailedError | None:
     """Return why a broker did not let it in, if one did not."""
     manager = client._manager
     return next((manager.auth_failure(one.node_id) for one in manager.cluster.bootstrap_brokers()), None)
+
+
+class _Client(KafkaNetClient):  # type: ignore[misc] # kafka-python has no types
+    """A client that closes all its sockets: kafka-python forgets those whose TLS has not begun yet."""
+
+    def __init__(self, *how: Any) -> None:
+        super().__init__(*how)
+        self.shaking_hands: WeakSet[ssl.SSLSocket] = WeakSet()
+
+    def close(self, node_id: Any = None) -> None:
+        super().close(node_id)
+        if node_id is None:
+            for one in list(self.shaking_hands):
+                one.close()
 
 
 class _Connections(KafkaConnectionManager):  # type: ignore[misc] # kafka-python has no types
@@ -70,6 +86,7 @@ class _Socket(_LastWords, socket.socket):
 class _TlsSocket(_LastWords, ssl.SSLSocket):
     def do_handshake(self, block: bool = False) -> None:
         """Agree, or close: kafka-python leaves a socket that did not agree to the garbage collector."""
+        self.context.shaking_hands.add(self)  # type: ignore[attr-defined]
         try:
             super().do_handshake(block)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):

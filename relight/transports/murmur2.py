@@ -1,5 +1,6 @@
 """The hash by which Kafka's clients choose a key's partition, so that both adapters put a key in the same one."""
 
+from functools import lru_cache
 from typing import Final
 
 _SEED: Final = 0x9747B28C
@@ -7,6 +8,7 @@ _M: Final = 0x5BD1E995
 _MASK: Final = 0xFFFFFFFF
 
 
+@lru_cache(maxsize=4096)
 def murmur2(data: bytes) -> int:
     """Return the 32-bit murmur2 hash of some bytes, with Kafka's seed (A. Appleby, MurmurHash2, public domain)."""
     value = _SEED ^ len(data)

@@ -192,7 +192,7 @@ def test_a_user_without_rights_is_refused(own_kafka: KafkaServer, log: KafkaLog)
 @pytest.mark.kafka
 def test_records_go_through_tls(own_kafka: KafkaServer, log: KafkaLog) -> None:
     topic = made(log)
-    secure = connection(own_kafka.tls_address, security_protocol="SSL", ca_file=own_kafka.ca_file)
+    secure = connection(own_kafka.tls_address, security_protocol="SSL", ca_file=own_kafka.ca_file, timeout_s=10)
     with KafkaLog(secure) as encrypted:
         encrypted.append([Outgoing(topic, b"secret", partition=0)])
         assert [one.value for one in encrypted.read(Partition(topic, 0), 0)] == [b"secret"]
