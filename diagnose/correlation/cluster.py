@@ -17,6 +17,10 @@ from schemas.signal import Heard, Placement, Signal, SourceRead, Tick, Withdrawn
 VERSION: Final = 1
 """Rises when what is kept changes: a state of another version is rebuilt from the beginning."""
 
+FORGET_S: Final = 7 * 86_400.0
+FORGET_TICKS: Final = 256
+"""So many ticks pass from one look for what can be forgotten to the next."""
+
 _PLACEMENTS: Final = TypeAdapter(list[Placement])
 
 
@@ -24,7 +28,7 @@ _PLACEMENTS: Final = TypeAdapter(list[Placement])
 class Cluster:
     """What is known of a cluster. `apply` changes it in place.
 
-    `fresh` tells whether anything has been learned since the last tick.
+    `fresh` tells whether anything has been learned since the last tick; `touched_s` when each source was heard of last.
     """
 
     name: str
@@ -36,6 +40,7 @@ class Cluster:
     tick: int = 0
     time_s: float = 0.0
     fresh: bool = False
+    touched_s: dict[str, float] = field(default_factory=dict)
 
     def apply(self, event: Event) -> None:
         """Take in a fact. What is known already changes nothing."""
@@ -54,10 +59,13 @@ class Cluster:
                 self.fresh = True
             case Tick() if event.data.number == self.tick + 1:
                 self.tick, self.time_s, self.fresh = event.data.number, max(self.time_s, event.data.time_s), False
+                if self.tick % FORGET_TICKS == 0:
+                    self._forget()
             case _ if event.sequence is not None:
                 self._happened(event, event.sequence)
 
     def _signal(self, signal: Signal) -> None:
+        self.touched_s[signal.source] = self.time_s
         own = self.signals[signal.source]
         known = own.get(signal.id)
         stale = known is not None and known.read_to > signal.read_to
@@ -74,6 +82,7 @@ class Cluster:
             self.fresh = True
 
     def _source(self, source: SourceRead) -> None:
+        self.touched_s[source.source] = self.time_s
         known = self.sources.get(source.source)
         if known is None or known.bytes_read <= source.bytes_read:
             self.sources[source.source] = source
@@ -83,6 +92,8 @@ class Cluster:
 
     def _heard(self, name: str, heard_s: float) -> None:
         known = self.sources.get(name)
+        if known is not None:
+            self.touched_s[name] = self.time_s
         if known is not None and (known.heard_s is None or known.heard_s < heard_s):
             self.sources[name] = known.model_copy(update={"heard_s": heard_s})
 
@@ -91,6 +102,23 @@ class Cluster:
         incident = self.incidents.get(event.subject, IncidentHistory(id=event.subject))
         if incident.sequence + 1 == sequence and isinstance(event.data, Happening):
             self.incidents[event.subject] = incident.after(event.data, event.time_s or 0.0)
+
+    def _forget(self) -> None:
+        """Forget sources of which nothing has come for a week, and incidents that rest on none but these.
+
+        Their events stay in the topic; nothing more is said of them.
+        """
+        old = {name for name, at in self.touched_s.items() if self.time_s - at > FORGET_S}
+        if not old:
+            return
+        for name in old:
+            own = self.signals.pop(name, {})
+            self.withdrawn = {key: read_to for key, read_to in self.withdrawn.items() if key not in own}
+            self.sources.pop(name, None)
+            del self.touched_s[name]
+        for incident in list(self.incidents.values()):
+            if all(evidence.first.source in old for evidence in incident.evidence.values()):
+                del self.incidents[incident.id]
 
     def kept(self) -> dict[str, Any]:
         """Return the state as JSON can hold it."""
@@ -104,6 +132,7 @@ class Cluster:
             "tick": self.tick,
             "time_s": self.time_s,
             "fresh": self.fresh,
+            "touched_s": self.touched_s,
         }
 
     @classmethod

@@ -21,6 +21,12 @@ _FILES_A_MS: Final = 5
 
 QUIET_MS: Final = 3000
 HEARTBEAT_MS: Final = 5000
+_ALIVE_MS: Final = 24 * 3600 * 1000
+"""A file that has not changed for so long is no part of anything that goes on: its silence tells nothing."""
+
+_TOLD_MS: Final = 10 * 60 * 1000
+"""For so long after its end was reached even an old file says that this was the end."""
+
 _WARM_MS: Final = 10_000
 _SEEN_MS: Final = 60_000
 _OPEN_FILES: Final = 512
@@ -45,6 +51,7 @@ class Follower:
     ) -> None:
         self._followed = followed
         self._positions = positions
+        self._ended_ms: dict[str, int] = {}
         self._quiet_ms, self._heartbeat_ms, self._scan_ms = quiet_ms, heartbeat_ms, scan_ms
         self._finder = Finder(followed.paths)
         self._roster = Roster(followed, positions, quiet_ms)
@@ -203,11 +210,15 @@ class Follower:
         return True
 
     def _heartbeats(self, now_ms: int) -> list[Piece]:
-        return [
-            Piece(self._header(source, place, now_ms, at_end=True), b"", place)
-            for source in self._roster.sources.values()
-            if source.at_end and (place := source.place) is not None
-        ]
+        found: list[Piece] = []
+        for stream, source in self._roster.sources.items():
+            if not source.at_end or (place := source.place) is None:
+                self._ended_ms.pop(stream, None)
+                continue
+            fresh = not elapsed(self._ended_ms.setdefault(stream, now_ms), now_ms, _TOLD_MS)
+            if fresh or any(not elapsed(tail.changed_ms, now_ms, _ALIVE_MS) for tail in source.tails):
+                found.append(Piece(self._header(source, place, now_ms, at_end=True), b"", place))
+        return found
 
     def _header(self, source: Source, at: Place, now_ms: int, *, at_end: bool) -> Shipped:
         origin = source.origin

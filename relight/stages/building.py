@@ -33,7 +33,7 @@ from relight.stages.ship import Ship
 from relight.stages.spool import Spool
 from relight.topics import CONTROL, INCIDENTS, LOGS, OUTCOMES
 from relight.transports.opening import open_log
-from relight.transports.port import EventLog
+from relight.transports.port import EventLog, Refused
 
 JOURNAL: Final = Path("/run/systemd/journal")
 """Where this is, journald runs."""
@@ -113,7 +113,11 @@ def ship(paths: Sequence[str], settings: Settings, stop: threading.Event, *, onc
     def work() -> None:
         positions = Positions(own.state_path)
         spool = Spool(own.spool_path / "spool.db", own.spool_bytes)
-        feeds = list(_feeds(paths, settings, positions))
+        feeds = _feeds(paths, settings, positions)
+        if not feeds:
+            raise Refused(
+                "there is nothing to ship: name files, or run where a journal or the kernel's log can be read"
+            )
         try:
             Ship(
                 feeds,

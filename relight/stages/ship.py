@@ -14,6 +14,7 @@ import structlog
 
 from ingest.follow.pieces import Feed, Piece
 from ingest.follow.positions import Positions
+from ingest.sources import Problem, Skipped
 from relight.metrics import StageMetrics
 from relight.stages.spool import Spool
 from relight.topics import LOGS
@@ -79,7 +80,7 @@ class Ship:
         for feed in self.feeds:
             pieces = feed.read(int(time.time() * 1000), BUDGET_BYTES)
             for news in feed.news():
-                self._say(str(news), news)
+                self._tell(news)
             if pieces:
                 self._keep(feed, pieces)
                 lines = lines or any(piece.value for piece in pieces)
@@ -159,6 +160,13 @@ class Ship:
             self._target.close()
             self._target = None
             self.metrics.reconnected()
+
+    def _tell(self, news: Problem | Skipped) -> None:
+        """Log what could not be read, or is not."""
+        if isinstance(news, Problem):
+            _log.warning(f"{news.path}: {news.what}. {news.advice}", stage=NAME)
+        else:
+            _log.info(f"{news.path} is passed over: {news.reason}", stage=NAME)
 
     def _say(self, kind: str, what: object) -> None:
         """Log a thing that lasts, once in a while."""

@@ -16,6 +16,10 @@ LOST_S: Final = 30.0
 """A source of which nothing has come for so long is lost: its silence says nothing."""
 
 
+FORGET_S: Final = 3600.0
+"""A foreign source of which nothing has come for so long is not waited for any more."""
+
+
 @dataclass(slots=True)
 class _Source:
     arrived_s: float
@@ -48,6 +52,8 @@ class Watermark:
     def time_s(self) -> float | None:
         """Return the watermark (Unix, seconds); `None` where no live source tells a time."""
         now = self.monotonic()
+        for name in [name for name, source in self._sources.items() if now - source.arrived_s > FORGET_S]:
+            del self._sources[name]
         times = [time for source in self._sources.values() if (time := self._heard_to(source, now)) is not None]
         return min(times, default=None)
 
@@ -57,4 +63,4 @@ class Watermark:
             if silent_s > LOST_S:
                 return None
             return source.heard_s if source.heard_s is not None else source.last_s
-        return None if source.last_s is None or silent_s > 3600 else source.last_s + silent_s
+        return None if source.last_s is None or silent_s > FORGET_S else source.last_s + silent_s

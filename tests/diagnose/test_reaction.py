@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from living import SETTLE_S, Living, gist
 from made import DONE, FELL_OFF, START, STEP, USER_ERROR, WORKER_FAILED, read, said, timeout
 
-from diagnose.correlation.cluster import Cluster
+from diagnose.correlation.cluster import FORGET_S, FORGET_TICKS, Cluster
 from schemas.events import Event, decoded, encoded
 from schemas.history import IncidentHistory
 from schemas.signal import Heard, Placement, Signal, Withdrawn
@@ -235,3 +235,18 @@ def test_a_run_that_succeeds_has_no_open_incident() -> None:
     living.story(said(START, 0), said(STEP, 60), said(USER_ERROR, 70), at=71)
     living.story(said(STEP, 200, until=900), said(DONE, 1000), at=1001)
     assert living.incidents() == []
+
+
+def test_what_has_been_silent_for_a_week_is_forgotten_without_a_word() -> None:
+    living = Living()
+    living.story(said(START, 0, source="old.log"), said(USER_ERROR, 70, source="old.log"), at=71)
+    living.story(said(START, 0, source="new.log"), at=72)
+    week_s = FORGET_S + 100
+    living.cluster.tick = FORGET_TICKS - 2
+    living.learn(Heard(sources={"new.log": 1.0}))
+    living.tick(week_s)
+    living.learn(read("new.log"), Heard(sources={"new.log": 2.0}))
+    for at in range(FORGET_TICKS):
+        assert living.tick(week_s + at) in ([], ["diagnosis.settled"])
+    assert living.cluster.sources.keys() == {"new.log"}
+    assert living.cluster.incidents == {}

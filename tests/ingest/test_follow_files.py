@@ -710,3 +710,22 @@ def test_a_deleted_log_is_heard_no_more(logs: Path, follow: Follow) -> None:
     (logs / "a.log").unlink()
     shipper.settle()
     assert shipper.turn(5000) == []
+
+
+def test_a_file_that_has_not_changed_for_a_day_is_no_longer_said_to_be_alive(tmp_path: Path) -> None:
+    log = tmp_path / "old.log"
+    log.write_bytes(b"the end\n")
+    begun_ms, hour_ms = 1_800_000_000_000, 3_600_000
+    os.utime(log, (begun_ms / 1000 - 30 * 86400,) * 2)
+    follower = Follower(Followed((str(log),), "c", "h"), Positions(tmp_path / "positions.json"))
+    beats = {}
+    for minutes in (0, 1, 5, 9, 11, 60, 120):
+        now_ms = begun_ms + minutes * 60_000
+        beats[minutes] = sum(not piece.value for piece in follower.read(now_ms, 1_000_000))
+    assert beats == {0: 0, 1: 1, 5: 1, 9: 1, 11: 0, 60: 0, 120: 0}
+    with log.open("ab") as file:
+        file.write(b"not yet\n")
+    os.utime(log, (begun_ms / 1000 + 3 * 3600,) * 2)
+    said = [follower.read(begun_ms + hours * hour_ms, 1_000_000) for hours in (3, 4, 26, 28)]
+    assert [sum(not piece.value for piece in pieces) for pieces in said[1:]] == [1, 1, 0]
+    follower.close()
