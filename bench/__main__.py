@@ -19,6 +19,9 @@ from diagnose.rules import Catalogue
 from relight.catalogue import catalogue
 
 PARTS: Final = ("contest", "flatness", "memory", "start", "jobs")
+PIPELINE: Final = "\n# The pipeline\n"
+"""The heading of what is not written here: below it stand the figures of `bench.pipeline` and `bench.chaos`."""
+
 _UNITS: Final = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
@@ -80,7 +83,7 @@ def main(
         _warm(bench, corpus)
         _measure(results, bench, parts or PARTS, rg_sample, starts, sizes or (50, 200, 600, 1000), seed)
         text = markdown(results)
-    output.write_text(text, encoding="utf-8")
+    output.write_text(text + _rest(output), encoding="utf-8")
     click.echo(text, nl=False)
 
 
@@ -117,6 +120,12 @@ def _warm(bench: Bench, corpus: Corpus) -> None:
     """Fill relight's cache; the corpus, just written, is in the page cache already."""
     bench.say("compiling the catalogue")
     bench.run(relight("scan", "--format", "json", corpus.sample.path))
+
+
+def _rest(output: Path) -> str:
+    """Return what others have written below the results: the pipeline's figures."""
+    before = output.read_text(encoding="utf-8") if output.exists() else ""
+    return before[before.index(PIPELINE) :] if PIPELINE in before else ""
 
 
 def _heading(seed: int, date: str | None) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -267,8 +267,21 @@ def test_a_killed_broker_makes_everything_unavailable_in_bounded_time_until_it_i
     with took_at_most(12 * PATIENCE_S):
         member.close()
     own_kafka.start()
+    until_it_answers(lambda: log.read(Partition(topic, 0), 0))
     log.append([Outgoing(topic, b"after", partition=0)])
     assert [one.value for one in log.read(Partition(topic, 0), 0)] == [b"before", b"after"]
+
+
+def until_it_answers(wish: Callable[[], object]) -> None:
+    """Wish until it is granted: a broker that has just started takes its time."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            wish()
+            return
+        except Unavailable:
+            if time.monotonic() > deadline:
+                raise
 
 
 def advance(member: Member, place: Partition, offset: int) -> None:
