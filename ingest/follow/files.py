@@ -78,6 +78,10 @@ class Follower:
             pieces += self._heartbeats(now_ms)
         return pieces
 
+    def at_end(self) -> bool:
+        """Tell whether all that was there at the last `read` has been read: also a last line without its end."""
+        return all(source.at_end for source in self._roster.sources.values())
+
     def confirm(self, pieces: Iterable[Piece]) -> None:
         """Say that pieces have been kept by others, in any order: a restart goes on behind them."""
         self._positions.confirm((piece.header.offset_bytes, piece.position) for piece in pieces)

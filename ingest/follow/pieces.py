@@ -44,6 +44,10 @@ class Feed(Protocol):
         """Return what has come, about `budget_bytes` of it. To be called again and again."""
         ...
 
+    def at_end(self) -> bool:
+        """Tell whether all that was there at the last `read` has been read: also a last line without its end."""
+        ...
+
     def confirm(self, pieces: Iterable[Piece]) -> None:
         """Say that pieces have been kept by others, in any order: a restart goes on behind them."""
         ...

@@ -3,8 +3,8 @@
 import fcntl
 import os
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
@@ -111,6 +111,10 @@ def ship(paths: Sequence[str], settings: Settings, stop: threading.Event, *, onc
     own = settings.ship
 
     def work() -> None:
+        with _alone(own.state_path):
+            shipping()
+
+    def shipping() -> None:
         positions = Positions(own.state_path)
         spool = Spool(own.spool_path / "spool.db", own.spool_bytes)
         feeds = _feeds(paths, settings, positions)
@@ -135,6 +139,25 @@ def ship(paths: Sequence[str], settings: Settings, stop: threading.Event, *, onc
             spool.close()
 
     return Built(Worker("ship", work), metrics)
+
+
+@contextmanager
+def _alone(state_path: Path) -> Iterator[None]:
+    """Keep the state of a shipper to one process while a `with` block lasts.
+
+    Raises:
+        Refused: another process has it.
+    """
+    state_path.parent.mkdir(parents=True, exist_ok=True)
+    with state_path.with_suffix(".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Refused(
+                f"another shipper keeps its state in {state_path}: give this one its own ship.state_path and "
+                "ship.spool_path, or name all paths to one"
+            ) from None
+        yield
 
 
 def _feeds(paths: Sequence[str], settings: Settings, positions: Positions) -> list[Feed]:

@@ -81,6 +81,7 @@ class Runner:
     _committed_s: float = 0.0
     _lag_s: float = 0.0
     _next: Polled | None = None
+    _serving: bool = False
 
     @property
     def group(self) -> str:
@@ -93,17 +94,17 @@ class Runner:
         Raises:
             Refused, TopicMissing: at the start: a person has to change something first.
         """
-        failures, begun = 0, False
+        failures, ever = 0, False
         while not self.stop.is_set():
+            self._serving = False
             try:
                 with closing(self.log.join(self.group, self.stage.inputs, self.member)) as member:
                     self._serve(member)
-                    begun = True
             except LogError as error:
-                if not begun and not failures and isinstance(error, Refused | TopicMissing):
+                ever = ever or self._serving
+                if not ever and isinstance(error, Refused | TopicMissing):
                     raise
-                failures = 0 if begun else failures + 1
-                begun = False
+                failures = 0 if self._serving else failures + 1
                 self._failed(error, _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
 
     def _serve(self, member: Member) -> None:
@@ -111,6 +112,7 @@ class Runner:
         try:
             while not self.stop.is_set():
                 polled = self._gather(member)
+                self._serving = True
                 self.metrics.polled()
                 for lost in polled.lost & held:
                     held.discard(lost)

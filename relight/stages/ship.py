@@ -41,7 +41,6 @@ class Ship:
     flush_s: float = 0.2
     stop: threading.Event = field(default_factory=threading.Event)
     once: bool = False
-    wait: Callable[[float], object] | None = None
     _target: EventLog | None = None
     _retry_s: float = 0.0
     _failures: int = 0
@@ -65,9 +64,9 @@ class Ship:
             while not self.stop.is_set():
                 begun = time.monotonic()
                 if not self._round() and not self.spool.records:
-                    if self.once:
+                    if self.once and all(feed.at_end() for feed in self.feeds):
                         break
-                    self._pause(max(0.0, self.flush_s - (time.monotonic() - begun)))
+                    self.stop.wait(max(0.0, self.flush_s - (time.monotonic() - begun)))
         finally:
             self._save()
             if self._target is not None:
@@ -174,9 +173,6 @@ class Ship:
         if now - self._said.get(kind, -_SAY_AGAIN_S) >= _SAY_AGAIN_S:
             self._said[kind] = now
             _log.warning(str(what), stage=NAME)
-
-    def _pause(self, seconds: float) -> None:
-        (self.wait or self.stop.wait)(seconds)
 
     def _save(self) -> None:
         self._saved_s = time.monotonic()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fleet import Fleet, events, incidents, records, until
 
-from relight.topics import DEADLETTERS, INCIDENTS, SIGNALS
+from relight.topics import DEADLETTERS, INCIDENTS, LOGS, SIGNALS
 from relight.transports.opening import open_log
 from tests.servers.process import free_ports
 
@@ -121,6 +121,27 @@ def test_a_running_stage_tells_prometheus_and_probes_how_it_is(fleet: Fleet, tmp
     assert number(told["match"], 'relight_transaction_seconds_count{stage="match"}') >= 1
     assert number(told["correlate"], 'relight_incident_events_total{event="incident.opened",stage="correlate"}') == 1
     assert '"healthy":true' in asked(f"http://127.0.0.1:{ports['match']}/healthz")
+
+
+def test_two_shippers_do_not_share_their_state(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    fleet = Fleet(("--embedded", str(tmp_path / "relight.db")), state)
+    assert fleet.call("setup").returncode == 0
+    log = tmp_path / "a.log"
+    log.write_text("a line without an end")
+    fleet.start("ship", "ship", log)
+    try:
+        until(lambda: "started" in fleet.said("ship") and (state / "relight" / "ship.lock").exists())
+        second = fleet.call("ship", log)
+        assert second.returncode == 2
+        assert "ship.state_path" in second.stderr
+        assert fleet.stop("ship")[0] == 0
+    finally:
+        fleet.close()
+    assert fleet.call("ship", log, "--once").returncode == 0
+    with open_log(fleet.settings) as kept:
+        assert b"".join(record.value or b"" for record in records(kept, LOGS)) == b"a line without an end"
 
 
 def asked(url: str) -> str:
