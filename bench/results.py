@@ -82,7 +82,8 @@ def contest_rows(results: Results) -> Iterator[tuple[str, ...]]:
 
 def _top(results: Results) -> list[str]:
     corpus = results.corpus
-    lines = ["# Results", "", "Made by `python -m bench`, down to the pipeline; do not edit that. MB are millions of bytes.", ""]
+    made = "Made by `python -m bench`, down to the pipeline; do not edit that. MB are millions of bytes."
+    lines = ["# Results", "", made, ""]
     if corpus.synthetic:
         lines += [
             "> **The corpus is synthetic.** No real logs were found: these figures say little about real ones.",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Self
 
 from kafka import IsolationLevel, KafkaConsumer, OffsetSpec, TopicPartition
+from kafka.errors import IllegalStateError
 
 from relight.transports import kafka_clients, kafka_topics
 from relight.transports.connection import KafkaConnection
@@ -79,7 +80,7 @@ class KafkaLog:
         place = self._place(partition)
         with self._translated(f"read {partition}"):
             try:
-                return self._read(place, offset, limit)
+                return self._again(place, offset, limit)
             except BaseException:
                 self._close_reader()
                 raise
@@ -158,6 +159,14 @@ class KafkaLog:
         self._producer.flush(timeout=self._connection.timeout_s + 1)
         for one in sent:
             one.get(timeout=self._connection.timeout_s)
+
+    def _again(self, place: TopicPartition, offset: int, limit: int) -> list[Record]:
+        """Read, a second time with a fresh client where the first is confused by answers about what it read before."""
+        try:
+            return self._read(place, offset, limit)
+        except IllegalStateError:
+            self._close_reader()
+            return self._read(place, offset, limit)
 
     def _read(self, place: TopicPartition, offset: int, limit: int) -> list[Record]:
         wait_ms = int(self._connection.timeout_s * 1000)
