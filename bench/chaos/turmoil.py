@@ -92,10 +92,14 @@ class Turmoil:
             self._kill_one(name)
 
     def _kill_one(self, name: str) -> None:
-        if self.dice.random() < _IN_SLOW_MOTION:
-            self.fleet.drag(name, self.dice.uniform(0.05, 0.7))
+        self._drag(name)
         self.fleet.kill(name)
         self._at(self.dice.choice((0, 0, self.dice.uniform(0, 1.5))), lambda: self.fleet.start(name))
+
+    def _drag(self, name: str) -> None:
+        """Mostly, slow a process down before something happens to it: else it happens while it waits."""
+        if self.dice.random() < _IN_SLOW_MOTION:
+            self.fleet.drag(name, self.dice.uniform(0.05, 0.7))
 
     def _nap(self) -> None:
         """Freeze a process for less than anybody notices."""
@@ -118,6 +122,7 @@ class Turmoil:
         """Freeze a process, start another under its name, and let the old one wake up for a while."""
         if among := [name for name in self._shared() if name not in self.fleet.ghosts]:
             name = self.dice.choice(among)
+            self._drag(name)
             self.fleet.double(name)
             awake_s = self.dice.uniform(1.0, 3.0)
             self._at(awake_s, lambda: self.fleet.wake(name))
