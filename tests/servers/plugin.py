@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+import docker
 import pytest
 from docker.errors import DockerException
 from testcontainers.community.kafka import KafkaContainer
 
-import docker
 from tests.servers.jars import NoJars
 from tests.servers.kafka_server import KafkaServer
 from tests.servers.process import NotStarted
