@@ -58,11 +58,16 @@ class Cluster:
                 self.placements.append(event.data)
                 self.fresh = True
             case Tick() if event.data.number == self.tick + 1:
-                self.tick, self.time_s, self.fresh = event.data.number, max(self.time_s, event.data.time_s), False
-                if self.tick % FORGET_TICKS == 0:
-                    self._forget()
+                self._tick(event.data)
             case _ if event.sequence is not None:
                 self._happened(event, event.sequence)
+
+    def _tick(self, tick: Tick) -> None:
+        if not self.tick:  # before it no time was known, so nothing is older than it
+            self.touched_s = dict.fromkeys(self.touched_s, tick.time_s)
+        self.tick, self.time_s, self.fresh = tick.number, max(self.time_s, tick.time_s), False
+        if self.tick % FORGET_TICKS == 0:
+            self._forget()
 
     def _signal(self, signal: Signal) -> None:
         self.touched_s[signal.source] = self.time_s
@@ -106,11 +111,12 @@ class Cluster:
     def _forget(self) -> None:
         """Forget sources of which nothing has come for a week, and incidents that rest on none but these.
 
-        Their events stay in the topic; nothing more is said of them.
+        A part of a stream or of a job that still goes on is kept: in it may be how that began. The events of what is
+        forgotten stay in the topic; nothing more is said of it.
         """
-        old = {name for name, at in self.touched_s.items() if self.time_s - at > FORGET_S}
-        if not old:
-            return
+        silent = {name for name, at in self.touched_s.items() if self.time_s - at > FORGET_S}
+        alive = {key for name in self.touched_s.keys() - silent for key in self._belongings(name)}
+        old = {name for name in silent if not self._belongings(name) & alive}
         for name in old:
             own = self.signals.pop(name, {})
             self.withdrawn = {key: read_to for key, read_to in self.withdrawn.items() if key not in own}
@@ -119,6 +125,13 @@ class Cluster:
         for incident in list(self.incidents.values()):
             if all(evidence.first.source in old for evidence in incident.evidence.values()):
                 del self.incidents[incident.id]
+
+    def _belongings(self, name: str) -> set[tuple[str, str]]:
+        """Return the stream and the jobs that a source is a part of."""
+        told: list[SourceRead | Signal] = [*self.signals.get(name, {}).values()]
+        if name in self.sources:
+            told.append(self.sources[name])
+        return {("stream", one.stream) for one in told} | {("job", one.job) for one in told if one.job}
 
     def kept(self) -> dict[str, Any]:
         """Return the state as JSON can hold it."""

@@ -250,3 +250,26 @@ def test_what_has_been_silent_for_a_week_is_forgotten_without_a_word() -> None:
         assert living.tick(week_s + at) in ([], ["diagnosis.settled"])
     assert living.cluster.sources.keys() == {"new.log"}
     assert living.cluster.incidents == {}
+
+
+def ticks(living: Living, from_s: float) -> None:
+    """Let so many ticks pass, a tenth of a second apart, that what is old is forgotten."""
+    for number in range(FORGET_TICKS + 1):
+        living.tick(from_s + number / 10)
+
+
+def test_what_was_read_before_the_first_tick_is_not_taken_for_old() -> None:
+    living = Living().learn(read("early.log"))
+    ticks(living, 1)
+    assert living.cluster.sources.keys() == {"early.log"}
+
+
+@pytest.mark.parametrize("shared", [{"stream": "gpu-03:train.log"}, {"job": "7"}])
+def test_the_first_part_of_what_still_goes_on_is_not_forgotten(shared: dict[str, str]) -> None:
+    living = Living()
+    living.tick(1)
+    living.learn(read("first.log", **shared))
+    living.tick(FORGET_S + 100)
+    living.learn(read("last.log", **shared))
+    ticks(living, FORGET_S + 101)
+    assert living.cluster.sources.keys() == {"first.log", "last.log"}
