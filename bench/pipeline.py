@@ -20,6 +20,7 @@ from relight.settings import settings
 from relight.topics import INCIDENTS, LOGS
 from relight.transports.opening import open_log
 from relight.transports.port import EventLog, Outgoing, Partition
+from relight.transports.reading import records
 from schemas.events import decoded
 from schemas.history import EvidenceAdded
 from schemas.shipped import Shipped
@@ -191,14 +192,10 @@ def outage(parent: Path, rate: int, seconds: int) -> tuple[int, int, float]:
 def _shipped(log: EventLog) -> bytes:
     """Return the bytes of the only source, put together from its chunks; what came twice is dropped."""
     found = bytearray()
-    for number, span in log.spans(LOGS).items():
-        at = span.begin
-        while at < span.end and (records := log.read(Partition(LOGS, number), at)):
-            for record in records:
-                header = Shipped.from_headers(record.headers)
-                assert header is not None
-                found += (record.value or b"")[max(0, len(found) - header.offset_bytes) :]
-            at = records[-1].offset + 1
+    for record in records(log, LOGS):
+        header = Shipped.from_headers(record.headers)
+        assert header is not None
+        found += (record.value or b"")[max(0, len(found) - header.offset_bytes) :]
     return bytes(found)
 
 

@@ -11,6 +11,7 @@ from typing import Final
 from ingest.redaction import shown
 from relight.topics import DEADLETTERS
 from relight.transports.port import EventLog, Outgoing, Partition, Record
+from relight.transports.reading import records
 from schemas.deadletter import RecordRefused, RecordRetried
 from schemas.events import Event, NotAnEvent, decoded, encoded
 from schemas.signal import derived_id
@@ -106,7 +107,7 @@ def read(log: EventLog) -> DeadLetters:
     letters: dict[str, Letter] = {}
     retried: dict[str, int] = {}
     others = 0
-    for record in _records(log):
+    for record in records(log, DEADLETTERS, _READ):
         event = _event(record)
         if event is not None and isinstance(event.data, RecordRefused):
             letters.setdefault(event.id, _letter(event, event.data, record))
@@ -156,15 +157,15 @@ def retry(log: EventLog, letters: Sequence[Letter], now_ms: int) -> Iterator[Let
     done: set[str] = set()
     for at in range(0, len(oldest), _READ):
         batch = oldest[at : at + _READ]
-        records: list[Outgoing] = []
+        again: list[Outgoing] = []
         marks: list[Outgoing] = []
         for letter in batch:
             data, kept = _whole(log, letter)
             if letter.place not in done:
                 done.add(letter.place)
-                records.append(Outgoing(data.topic, data.value, data.key, data.headers, data.partition))
+                again.append(Outgoing(data.topic, data.value, data.key, data.headers, data.partition))
             marks.append(_mark(letter, kept.key, now_ms))
-        for appended in (records, marks):
+        for appended in (again, marks):
             if appended:
                 log.append(appended)
         yield from batch
@@ -205,11 +206,3 @@ def _event(record: Record) -> Event | None:
         return decoded(record.value)
     except NotAnEvent:
         return None
-
-
-def _records(log: EventLog) -> Iterator[Record]:
-    for number, span in sorted(log.spans(DEADLETTERS).items()):
-        at = span.begin
-        while at < span.end and (records := log.read(Partition(DEADLETTERS, number), at, _READ)):
-            yield from records
-            at = records[-1].offset + 1

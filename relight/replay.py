@@ -12,20 +12,16 @@ from typing import Final
 from diagnose.correlation.cluster import Cluster
 from diagnose.correlation.evidence import Resolve
 from diagnose.correlation.reaction import Correlator
-from diagnose.matching.scanner import Scanner
-from diagnose.matching.stream import Matcher
-from ingest.decode import LogFormats
-from ingest.redaction import shown
-from relight.catalogue import automaton, resolver
+from relight.catalogue import resolver
 from relight.scanning import known
-from relight.stages.sources import Sources
+from relight.stages.sources import Sources, matcher
 from relight.topics import INCIDENTS, LOGS, SIGNALS
 from relight.transports.port import EventLog, Partition, Record
+from relight.transports.reading import batches
 from schemas.events import Event, NotAnEvent, decoded, encoded
 from schemas.history import IncidentHistory, State
 from schemas.signal import Tick
 
-_READ: Final = 500
 _AT_REST_S: Final = 365 * 86_400.0
 
 
@@ -116,12 +112,8 @@ def _replayed(log: EventLog, number: int, resolve: Resolve, settle_s: float) -> 
         if event.cluster not in clusters:
             clusters[event.cluster] = Cluster(event.cluster), Correlator(resolve, settle_s)
         cluster, correlator = clusters[event.cluster]
-        before = cluster.tick
-        cluster.apply(event)
-        if isinstance(event.data, Tick) and cluster.tick > before:
-            for happened in correlator.react(cluster):
-                cluster.apply(happened)
-                said[event.cluster][happened.subject].append(encoded(happened))
+        for happened in correlator.follow(cluster, event):
+            said[event.cluster][happened.subject].append(encoded(happened))
     return said
 
 
@@ -152,22 +144,19 @@ def _compare(
 
 def _diagnosed(log: EventLog, rules: tuple[Path, ...], settle_s: float) -> dict[str, dict[str, IncidentHistory]]:
     """Return what comes of all lines with some rules: the incidents at rest, by cluster and by where their cause is."""
-    catalogue = known(rules)
-    resolve = resolver(catalogue)
-    matcher = Matcher(Scanner(*automaton(catalogue)), LogFormats(), shown)
+    resolve, matching = resolver(known(rules)), matcher(rules)
     clusters: dict[str, Cluster] = {}
     for number in sorted(log.spans(LOGS)):
-        sources = Sources(matcher, every_ms=0)
-        for records in _batches(log, Partition(LOGS, number)):
+        sources = Sources(matching, every_ms=0)
+        for records in batches(log, Partition(LOGS, number)):
             for event in sources.said(sources.take(records, lambda record, reason: None)):
                 clusters.setdefault(event.cluster, Cluster(event.cluster)).apply(event)
     found: dict[str, dict[str, IncidentHistory]] = {}
     for name, cluster in clusters.items():
         latest = max((s.last_s for s in cluster.sources.values() if s.last_s is not None), default=0.0)
         for number, time_s in enumerate((latest, latest + settle_s + _AT_REST_S), 1):
-            cluster.apply(Event("tick", name, name, time_s, Tick(number=number, time_s=time_s)))
-            for event in Correlator(resolve, settle_s).react(cluster):
-                cluster.apply(event)
+            tick = Event("tick", name, name, time_s, Tick(number=number, time_s=time_s))
+            Correlator(resolve, settle_s).follow(cluster, tick)
         found[name] = {_spot(i): i for i in cluster.incidents.values() if i.state is not State.MERGED}
     return found
 
@@ -198,17 +187,9 @@ def _words(incident: IncidentHistory | None) -> str | None:
 
 
 def _events(log: EventLog, partition: Partition) -> Iterator[tuple[Event, Record]]:
-    for records in _batches(log, partition):
+    for records in batches(log, partition):
         for record in records:
             try:
                 yield decoded(record.value), record
             except NotAnEvent:
                 continue  # it is among the dead letters
-
-
-def _batches(log: EventLog, partition: Partition) -> Iterator[list[Record]]:
-    span = log.spans(partition.topic)[partition.number]
-    at = span.begin
-    while at < span.end and (records := log.read(partition, at, _READ)):
-        yield [record for record in records if record.offset < span.end]
-        at = records[-1].offset + 1

@@ -11,7 +11,7 @@ from typing import Final
 
 from bench.chaos.fleet import Fleet, environment
 from bench.chaos.oracle import Oracle
-from bench.chaos.peace import Peace, at_rest, keep, records, said
+from bench.chaos.peace import Peace, at_rest, keep, said
 from bench.chaos.shipping import unshipped
 from bench.chaos.story import Issued
 from bench.chaos.turmoil import Broker, Turmoil
@@ -24,6 +24,7 @@ from relight.settings import Settings
 from relight.topics import LOGS, SIGNALS, specs
 from relight.transports.opening import open_log
 from relight.transports.port import EventLog
+from relight.transports.reading import records
 
 CLUSTERS: Final = ("east", "west")
 """Their partitions belong to different processes of `correlate`."""

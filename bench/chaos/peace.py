@@ -12,7 +12,8 @@ from bench.chaos.oracle import Oracle
 from bench.chaos.verdict import Said, missing
 from ingest.follow.positions import Positions
 from relight.topics import DEADLETTERS, INCIDENTS, LOGS, SIGNALS
-from relight.transports.port import EventLog, LogError, Partition, Record, Span
+from relight.transports.port import EventLog, LogError, Partition, Span
+from relight.transports.reading import records
 from schemas.events import decoded
 
 _AGAIN_S: Final = 0.2
@@ -99,15 +100,6 @@ def said(log: EventLog) -> Said:
     return Said(
         events, [(record.value or b"").decode("utf-8", "replace")[:500] for record in records(log, DEADLETTERS)]
     )
-
-
-def records(log: EventLog, topic: str) -> Iterator[Record]:
-    """Yield all records of a topic, partition by partition."""
-    for number, span in sorted(log.spans(topic).items()):
-        at = span.begin
-        while at < span.end and (found := log.read(Partition(topic, number), at)):
-            yield from found
-            at = found[-1].offset + 1
 
 
 def keep(log: EventLog, folder: Path) -> None:

@@ -4,9 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from bench.chaos.oracle import Oracle
-from bench.chaos.peace import records
 from relight.topics import LOGS
 from relight.transports.port import EventLog
+from relight.transports.reading import records
 from schemas.shipped import Shipped
 
 

@@ -5,13 +5,14 @@ import time
 from pathlib import Path
 from typing import Final
 
-from bench.chaos.peace import at_rest, records, said
+from bench.chaos.peace import at_rest, said
 from bench.chaos.verdict import Said
 from relight.settings import Settings
 from relight.stages.building import stage
 from relight.topics import LOGS, specs
 from relight.transports.embedded import EmbeddedLog
 from relight.transports.port import EventLog, Outgoing
+from relight.transports.reading import records
 
 _BATCH: Final = 1000
 _PATIENCE_S: Final = 120.0

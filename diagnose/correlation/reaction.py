@@ -36,6 +36,15 @@ class Correlator:
     settle_s: float = 30.0
     _known: dict[tuple[str | None, tuple[str, ...]], tuple[object, list[Told]]] = field(default_factory=dict)
 
+    def follow(self, cluster: Cluster, fact: Event) -> list[Event]:
+        """Let a cluster take in a fact; if it is the next tick, return what is said at it, taken in as well."""
+        before = cluster.tick
+        cluster.apply(fact)
+        said = self.react(cluster) if cluster.tick > before else []
+        for event in said:
+            cluster.apply(event)
+        return said
+
     def react(self, cluster: Cluster) -> list[Event]:
         """Return what is to be said at the cluster's last tick. The caller applies and appends it."""
         wanted = [Wanted(told, job) for job, own in self._told(cluster) for told in own]

@@ -10,16 +10,12 @@ from pathlib import Path
 from shutil import which
 from typing import IO, Final
 
-from diagnose.matching.scanner import Scanner
-from diagnose.matching.stream import Matcher
-from ingest.decode import LogFormats
 from ingest.follow.files import Follower
 from ingest.follow.journal import Journal
 from ingest.follow.kernel import KMSG, KernelLog
 from ingest.follow.pieces import Feed, Followed
 from ingest.follow.positions import Positions
-from ingest.redaction import shown
-from relight.catalogue import automaton, resolver
+from relight.catalogue import resolver
 from relight.metrics import StageMetrics
 from relight.scanning import known
 from relight.settings import Settings
@@ -30,6 +26,7 @@ from relight.stages.match import Match
 from relight.stages.process import Worker
 from relight.stages.runner import Runner, Stage
 from relight.stages.ship import Ship
+from relight.stages.sources import matcher
 from relight.stages.spool import Spool
 from relight.topics import CONTROL, INCIDENTS, LOGS, OUTCOMES
 from relight.transports.opening import open_log
@@ -44,11 +41,10 @@ _ORDINALS: Final = 1000
 def match(settings: Settings, log: EventLog, metrics: StageMetrics) -> Stage:
     """Return the stage that matches."""
     rules = tuple(settings.match.rules)
-    catalogue = known(rules)
     return Match(
         log,
-        Matcher(Scanner(*automaton(catalogue)), LogFormats(), shown),
-        resolver(catalogue),
+        matcher(rules),
+        resolver(known(rules)),
         metrics,
         cluster=settings.cluster.name,
         trusted=settings.topics.trusted,

@@ -7,6 +7,7 @@ read and the last one has come back, or when a diagnosis has been quiet for long
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,6 +21,7 @@ from relight.stages.snapshots import Snapshot, newest, written
 from relight.stages.watermark import Watermark
 from relight.topics import INCIDENTS, SIGNALS
 from relight.transports.port import EventLog, Outgoing, Partition, Record
+from relight.transports.reading import batches
 from schemas.events import Event, NotAnEvent, decoded, encoded
 from schemas.shipped import LATEST_MS
 from schemas.signal import Heard, SourceRead, Tick, derived_id
@@ -27,7 +29,6 @@ from schemas.signal import Heard, SourceRead, Tick, derived_id
 NAME: Final = "correlate"
 FLOOR: Final = "\0floor"
 """The key of the snapshot that says from where the partition's topics are to be read; no cluster is called so."""
-_READ: Final = 500
 _RETRY_S: Final = 5.0
 """A tick that does not come back is written again after this."""
 
@@ -79,10 +80,9 @@ class Correlate:
         for name, snapshot in kept.items():
             share.owned[name] = self._owning(Cluster.restored(snapshot.state["cluster"]))
         covered = {name: snapshot.covers for name, snapshot in kept.items()}
-        span = self._log.spans(partition.topic)[partition.number]
-        for event, offset in self._events(partition, span.begin if floor is None else floor.covers, position):
+        for event, offset in self._events(partition, None if floor is None else floor.covers, position):
             if offset >= covered.get(event.cluster, 0):
-                self._learn(share, event)
+                self._learn(share, event, muted=True)
         own = self._log.spans(INCIDENTS)[partition.number]
         said = own.begin if floor is None else floor.state["incidents"]
         for event, _ in self._events(Partition(INCIDENTS, partition.number), said, own.end):
@@ -105,10 +105,9 @@ class Correlate:
                 self._metrics.dead_letter("not an event")
                 yield refused(NAME, _cluster(record), record, str(error))
                 continue
-            before = self._own(share, event.cluster).state.tick
-            owned = self._learn(share, event)
-            if owned.state.tick > before:  # a tick that was written twice counts once, as in a replay
-                yield from self._reacted(owned, record.partition)
+            for said in self._learn(share, event):
+                self._metrics.incident(said.type.name)
+                yield Outgoing(INCIDENTS, encoded(said), said.cluster.encode(), partition=record.partition)
 
     def beat(self) -> Iterable[Outgoing]:
         """Return the ticks and the snapshots that are due."""
@@ -131,19 +130,16 @@ class Correlate:
         floor = Snapshot(NAME, FLOOR, clusters.VERSION, share.position, {"incidents": said})
         yield from written(floor, FLOOR, partition.number)
 
-    def _learn(self, share: _Share, event: Event) -> _Owned:
+    def _learn(self, share: _Share, event: Event, *, muted: bool = False) -> list[Event]:
+        """Take in a fact, and return what is said at it; muted, nothing is: it has been said before."""
         owned = self._own(share, event.cluster)
-        owned.state.apply(event)
         share.changed.add(event.cluster)
         if isinstance(event.data, SourceRead | Heard):
             owned.watermark.note(event.data)
-        return owned
-
-    def _reacted(self, owned: _Owned, partition: int) -> Iterator[Outgoing]:
-        for event in owned.correlator.react(owned.state):
+        if muted:
             owned.state.apply(event)
-            self._metrics.incident(event.type.name)
-            yield Outgoing(INCIDENTS, encoded(event), owned.state.name.encode(), partition=partition)
+            return []
+        return owned.correlator.follow(owned.state, event)
 
     def _tick(self, owned: _Owned, now: float) -> Event | None:
         """Return the next tick, if there is a reason for one."""
@@ -170,17 +166,12 @@ class Correlate:
     def _owning(self, state: Cluster) -> _Owned:
         return _Owned(state, Correlator(self._resolve, self._settle_s))
 
-    def _events(self, partition: Partition, begin: int, end: int) -> Iterator[tuple[Event, int]]:
+    def _events(self, partition: Partition, begin: int | None, end: int) -> Iterator[tuple[Event, int]]:
         """Yield the events of a part of a partition; what is none was refused when it was read first."""
-        at = begin
-        while at < end and (records := self._log.read(partition, at, _READ)):
-            grouped: dict[int, Record] = {record.offset: record for record in records if record.offset < end}
-            for offset, record in grouped.items():
-                try:
-                    yield decoded(record.value), offset
-                except NotAnEvent:
-                    continue
-            at = records[-1].offset + 1
+        for records in batches(self._log, partition, begin, end):
+            for record in records:
+                with suppress(NotAnEvent):
+                    yield decoded(record.value), record.offset
 
 
 def _cluster(record: Record) -> str:

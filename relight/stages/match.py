@@ -19,6 +19,7 @@ from relight.stages.snapshots import Snapshot, forgotten, newest, written
 from relight.stages.sources import Fed, Refuse, Sources
 from relight.topics import LOGS, SIGNALS
 from relight.transports.port import EventLog, Outgoing, Partition, Record
+from relight.transports.reading import batches
 from schemas.events import encoded
 from schemas.shipped import VERSION_HEADER
 from schemas.signal import Signal
@@ -27,8 +28,6 @@ NAME: Final = "match"
 FLOOR: Final = "floor"
 FORGET_S: Final = 24 * 3600.0
 """A source that has said nothing for so long is forgotten; if it speaks again, it is followed from there."""
-
-_READ: Final = 500
 
 
 @dataclass(slots=True)
@@ -73,10 +72,8 @@ class Match:
             sources.streams[key] = keeping.restored(snapshot.state, self._resolve)
             sources.covered[key] = snapshot.covers
             sources.seen_s[key] = time.monotonic()
-        at = self._log.spans(partition.topic)[partition.number].begin if floor is None else floor.covers
-        while at < position and (records := self._log.read(partition, at, _READ)):
-            sources.take((record for record in records if record.offset < position), lambda record, reason: None)
-            at = records[-1].offset + 1
+        for records in batches(self._log, partition, None if floor is None else floor.covers, position):
+            sources.take(records, lambda record, reason: None)
         self._shares[partition] = _Share(position, sources, time.monotonic())
 
     def lose(self, partition: Partition) -> None:

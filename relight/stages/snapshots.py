@@ -14,6 +14,7 @@ import zstandard
 
 from relight.topics import SNAPSHOTS
 from relight.transports.port import EventLog, Outgoing, Partition, Record
+from relight.transports.reading import batches
 from schemas.events import Event, NotAnEvent, decoded, encoded
 from schemas.signal import derived_id
 from schemas.snapshot import SnapshotPart
@@ -66,7 +67,8 @@ def newest(log: EventLog, stage: str, partition: int, version: int) -> dict[str,
     """
     parts: dict[str, list[SnapshotPart]] = defaultdict(list)
     found: dict[str, Snapshot] = {}
-    for record in _records(log, Partition(SNAPSHOTS, partition)):
+    kept = batches(log, Partition(SNAPSHOTS, partition), size=_READ)
+    for record in (record for batch in kept for record in batch):
         own, key, number = _named(record.key or b"")
         if own != stage:
             continue
@@ -92,14 +94,6 @@ def _part(record: Record) -> SnapshotPart | None:
     except NotAnEvent:
         return None
     return data if isinstance(data, SnapshotPart) else None
-
-
-def _records(log: EventLog, partition: Partition) -> Iterator[Record]:
-    span = log.spans(SNAPSHOTS).get(partition.number)
-    at = span.begin if span else 0
-    while records := log.read(partition, at, _READ):
-        yield from records
-        at = records[-1].offset + 1
 
 
 def _key(stage: str, key: str, number: int) -> bytes:

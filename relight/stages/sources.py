@@ -4,12 +4,17 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, Final
 
+from diagnose.matching.scanner import Scanner
 from diagnose.matching.stream import Matcher, SourceStream, Statement
+from ingest.decode import LogFormats
 from ingest.foreign import UNKNOWN_HOST, ForeignLine, foreign_line
 from ingest.names import origin_of
+from ingest.redaction import shown
+from relight.catalogue import automaton
+from relight.scanning import known
 from relight.topics import LOGS
 from relight.transports.port import Record
 from schemas.events import Event
@@ -139,6 +144,15 @@ class Sources:
             fed.pieces, fed.size = [], 0
             if fed.stream.unsettled_bytes >= ABSORB_BYTES:
                 fed.stream.absorb(self.matcher)
+
+
+def matcher(rules: tuple[Path, ...]) -> Matcher:
+    """Return what sources are matched with: the catalogue in force and rules of one's own.
+
+    Raises:
+        RuleError: a rule file has a mistake.
+    """
+    return Matcher(Scanner(*automaton(known(rules))), LogFormats(), shown)
 
 
 def _told(line: ForeignLine, cluster: str, record: Record) -> Shipped:

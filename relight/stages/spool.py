@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import orjson
-
+from relight.transports.packing import packed, unpacked
 from relight.transports.port import Full, Outgoing
 
 _SCHEMA: Final = """
@@ -49,9 +48,7 @@ class Spool:
         size = sum(len(one.value or b"") + _OVERHEAD_BYTES for one in records)
         if self.size_bytes + size > self.limit_bytes:
             raise Full(f"the spool {self.path} holds {self.size_bytes} bytes of {self.limit_bytes} (ship.spool_bytes)")
-        rows = [
-            (r.topic, r.key, orjson.dumps([(n, v.decode("latin-1")) for n, v in r.headers]), r.value) for r in records
-        ]
+        rows = [(r.topic, r.key, packed(r.headers), r.value) for r in records]
         try:
             with self._file:
                 self._file.execute("begin")
@@ -66,8 +63,7 @@ class Spool:
         found: list[Outgoing] = []
         last, size = 0, 0
         for number, topic, key, headers, value in self._file.execute("select * from waiting order by id"):
-            told = tuple((name, text.encode("latin-1")) for name, text in orjson.loads(headers))
-            found.append(Outgoing(topic, value, key, told))
+            found.append(Outgoing(topic, value, key, unpacked(headers)))
             last, size = number, size + len(value or b"")
             if size >= limit_bytes:
                 break

@@ -7,14 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Self
 
-import orjson
-
 from relight.transports import embedded_share
 from relight.transports.embedded_file import EmbeddedFile, at, offset_of
 from relight.transports.embedded_member import EmbeddedMember
 from relight.transports.murmur2 import partition_of
+from relight.transports.packing import packed, unpacked
 from relight.transports.port import (
-    Headers,
     Outgoing,
     Partition,
     Record,
@@ -119,7 +117,10 @@ class EmbeddedLog:
             (at(place, offset), at(place + 1, 0), limit),
         )
         topic, number = partition.topic, partition.number
-        return [Record(topic, number, offset_of(row[0]), row[1], row[2], _unpacked(row[3]), row[4]) for row in rows]
+        return [
+            Record(topic, number, offset_of(row[0]), row[1], row[2], unpacked(row[3]) if row[3] else (), row[4])
+            for row in rows
+        ]
 
     def spans(self, topic: str) -> Mapping[int, Span]:
         """Return what each partition of a topic holds. Raises: LogError."""
@@ -201,7 +202,14 @@ def _insert(
     connection.executemany(
         "insert into records values (?, ?, ?, ?, ?, ?)",
         (
-            (at(place, start + n), now_ms, compacted or None, record.key, _packed(record.headers), record.value)
+            (
+                at(place, start + n),
+                now_ms,
+                compacted or None,
+                record.key,
+                packed(record.headers) if record.headers else None,
+                record.value,
+            )
             for n, record in enumerate(records)
         ),
     )
@@ -234,11 +242,3 @@ def _begin(connection: sqlite3.Connection, place: int, end: int) -> int:
     query = "select at from records where at>=? and at<? order by at limit 1"
     row = connection.execute(query, (at(place, 0), at(place + 1, 0))).fetchone()
     return offset_of(row[0]) if row else end
-
-
-def _packed(headers: Headers) -> bytes | None:
-    return orjson.dumps([(name, value.decode("latin-1")) for name, value in headers]) if headers else None
-
-
-def _unpacked(data: bytes | None) -> Headers:
-    return tuple((name, text.encode("latin-1")) for name, text in orjson.loads(data)) if data else ()

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from relight.transports import embedded_share
 from relight.transports.embedded_share import Presence, Shares
-from relight.transports.port import Fenced, LogError, Outgoing, Partition, Polled, Record
+from relight.transports.port import Fenced, LogError, Partition, Polled, Record
+from relight.transports.writes import Writes
 
 if TYPE_CHECKING:
     from relight.transports.embedded import EmbeddedLog
@@ -20,23 +21,6 @@ WATCH_S: Final = 0.5
 
 _WAIT_S: Final = 0.01
 _log = logging.getLogger(__name__)
-
-
-class EmbeddedTransaction:
-    """What a transaction will write when it commits."""
-
-    def __init__(self) -> None:
-        """Begin with nothing."""
-        self.records: list[Outgoing] = []
-        self.positions: dict[Partition, int] = {}
-
-    def append(self, record: Outgoing) -> None:
-        """Append a record when the transaction commits."""
-        self.records.append(record)
-
-    def advance(self, partition: Partition, offset: int) -> None:
-        """Set the group's position in a partition: the offset of the record to be read next."""
-        self.positions[partition] = offset
 
 
 class EmbeddedMember:
@@ -83,14 +67,14 @@ class EmbeddedMember:
         return frozenset(self._share)
 
     @contextmanager
-    def transaction(self) -> Iterator[EmbeddedTransaction]:
+    def transaction(self) -> Iterator[Writes]:
         """Begin a transaction: it is written at the end of the `with` block, and dropped if that raises.
 
         Raises:
             Fenced: when it commits, if a partition that it advances is not this member's any more.
             LogError: it did not commit.
         """
-        begun = EmbeddedTransaction()
+        begun = Writes()
         yield begun
         with self._file.writing() as connection:
             self._require(connection, begun.positions)

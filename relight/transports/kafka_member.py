@@ -20,28 +20,12 @@ from relight.transports.kafka_coordinator import committed, coordinator
 from relight.transports.kafka_errors import meaning, translated
 from relight.transports.kafka_share import KafkaShare
 from relight.transports.port import Fenced, Outgoing, Partition, Polled, Record
+from relight.transports.writes import Writes
 
 _HEARTBEAT_MS: Final = 500
 _CHECK_EVERY_S: Final = 3.0
 _LEAVE_S: Final = 2.0
 _log = logging.getLogger(__name__)
-
-
-class KafkaTransaction:
-    """What a transaction is to append and where the positions are to be. Nothing is sent before it commits."""
-
-    def __init__(self) -> None:
-        """Begin with nothing."""
-        self.records: list[Outgoing] = []
-        self.positions: dict[Partition, int] = {}
-
-    def append(self, record: Outgoing) -> None:
-        """Append a record when the transaction commits."""
-        self.records.append(record)
-
-    def advance(self, partition: Partition, offset: int) -> None:
-        """Set the group's position in a partition: the offset of the record to be read next."""
-        self.positions[partition] = offset
 
 
 class KafkaMember:
@@ -97,7 +81,7 @@ class KafkaMember:
         return self._share.told
 
     @contextmanager
-    def transaction(self) -> Iterator[KafkaTransaction]:
+    def transaction(self) -> Iterator[Writes]:
         """Begin a transaction: it commits at the end of the `with` block, and is undone if that raises.
 
         Raises:
@@ -105,7 +89,7 @@ class KafkaMember:
             LogError: it did not commit, or whether it did is not known: close, join again, and read the positions.
         """
         self._require_usable()
-        begun = KafkaTransaction()
+        begun = Writes()
         yield begun
         if strangers := self._share.strangers(begun.positions):
             listed = ", ".join(map(str, strangers))
@@ -179,7 +163,7 @@ class KafkaMember:
         found: dict[TopicPartition, int] = look(places, timeout_ms=self._connection.timeout_s * 1000) if places else {}
         return found
 
-    def _commit(self, begun: KafkaTransaction) -> None:
+    def _commit(self, begun: Writes) -> None:
         self._unusable = "has begun a transaction that did not end well"
         try:
             self._producer.begin_transaction()

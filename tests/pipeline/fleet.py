@@ -12,7 +12,8 @@ from typing import IO, Any
 
 from relight.settings import Settings, settings
 from relight.topics import INCIDENTS
-from relight.transports.port import EventLog, Partition, Record
+from relight.transports import reading
+from relight.transports.port import EventLog, Record
 from schemas.events import Event, decoded
 from schemas.history import IncidentHistory
 
@@ -91,13 +92,7 @@ def events(log: EventLog, topic: str) -> list[Event]:
 
 def records(log: EventLog, topic: str) -> list[Record]:
     """Return all records of a topic."""
-    found: list[Record] = []
-    for number, span in sorted(log.spans(topic).items()):
-        at = span.begin
-        while at < span.end and (read := log.read(Partition(topic, number), at)):
-            found += read
-            at = read[-1].offset + 1
-    return found
+    return [*reading.records(log, topic)]
 
 
 def incidents(log: EventLog) -> dict[str, IncidentHistory]:
