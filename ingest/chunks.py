@@ -214,7 +214,7 @@ class _Cutter:
 
     def _whole(self, end: int) -> Chunk:
         lead, start = self._lead(end + WINDOW_BYTES)
-        lines = _lines(self.buffer.view[self._start : end])
+        lines = newlines(self.buffer.view[self._start : end])
         stop = start + end - self._start
         chunk = Chunk(lead, start, stop, self.buffer.offset + self._start, self._line, lines)
         self._line += lines
@@ -228,7 +228,7 @@ class _Cutter:
         lead += self._pass_over(segment + SEGMENT_BYTES)
         self._before = lead[-WINDOW_BYTES:]
         data = lead + self.buffer.view[self._start : min(self._start + WINDOW_BYTES, self.buffer.end)]
-        lines = _lines(memoryview(lead)[start:])
+        lines = newlines(memoryview(lead)[start:])
         chunk = Chunk(data, start, len(lead), offset, self._line, lines)
         self._line += lines
         return chunk
@@ -265,6 +265,6 @@ def _keep_memory() -> None:
     bytes(_KEPT_BYTES)
 
 
-def _lines(data: memoryview) -> int:
+def newlines(data: bytes | memoryview) -> int:
     r"""Count `\n`: five times as fast as `bytes.count`, whatever the length of the lines."""
     return int(np.count_nonzero(np.frombuffer(data, np.uint8) == _NEWLINE))

@@ -17,17 +17,10 @@ from typing import Final
 
 from relight.settings import Misconfigured, Resolved, Settings, resolve
 from relight.setup import compared
-from relight.topics import CONTROL, INCIDENTS, LOGS, OUTCOMES, SIGNALS, SNAPSHOTS, TOPICS, specs
+from relight.topics import READS, SNAPSHOTS, TOPICS, group_of, specs
 from relight.transports.opening import open_log, place, software
 from relight.transports.port import EventLog, LogError, Outgoing, Partition, Span, TopicSpec
 
-GROUPS: Final = {
-    "relight.match": (LOGS,),
-    "relight.correlate": (SIGNALS,),
-    "relight.index": (LOGS, INCIDENTS),
-    "relight.remediate": (INCIDENTS, OUTCOMES, CONTROL),
-}
-"""The groups of the stages, and what they read."""
 PROBE_KEY: Final = b"relight doctor"
 WAITING_S: Final = 60.0
 """A record that waits longer than this to be read is worth a word."""
@@ -130,7 +123,8 @@ def _log(log: EventLog, settings: Settings, begun: float, *, write: bool, now: C
         return
     spans: dict[str, Mapping[int, Span]] = {}
     yield from _readable(log, [topic.name for topic in TOPICS if topic.name in there], spans)
-    for group, topics in GROUPS.items():
+    for stage, topics in READS.items():
+        group = group_of(stage)
         yield from _tried(f"group {group}", _group(log, group, [t for t in topics if t in spans], spans, now))
     clock = _probe(log, spans, now) if write and SNAPSHOTS in spans else _newest(log, spans, now)
     yield from _tried("clock", clock)

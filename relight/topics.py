@@ -46,6 +46,20 @@ TOPICS: Final = (
 )  # fmt: skip
 
 
+READS: Final = {
+    "match": (LOGS,),
+    "correlate": (SIGNALS,),
+    "index": (LOGS, INCIDENTS),
+    "remediate": (INCIDENTS, OUTCOMES, CONTROL),
+}
+"""What each stage reads."""
+
+
+def group_of(stage: str) -> str:
+    """Return the name of the group that a stage's processes share."""
+    return f"relight.{stage}"
+
+
 def specs(log_partitions: int, cluster_partitions: int) -> list[TopicSpec]:
     """Return the topics as they should be, for so many partitions of logs and of clusters."""
     most = max(log_partitions, cluster_partitions)

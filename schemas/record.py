@@ -8,6 +8,9 @@ from pydantic import AwareDatetime, Field
 from schemas.model import Model
 from schemas.vocabulary import Provenance
 
+LATEST_S: Final = 253_402_300_799
+"""The end of the year 9999 (Unix, seconds), after which a calendar has no dates."""
+
 SEGMENT_BYTES: Final = 32 * 1024
 """Matching sees this much of a segment; what follows up to the next line end is counted, not read."""
 

@@ -10,6 +10,7 @@ from typing import Final, Self
 from pydantic import Field, ValidationError
 
 from schemas.model import Model
+from schemas.record import LATEST_S
 from schemas.vocabulary import Provenance
 
 VERSION_HEADER: Final = "relight"
@@ -17,8 +18,7 @@ VERSION: Final = b"1"
 MOST: Final = 2**62
 """No file has so many bytes or lines; what is larger cannot be counted on in 64 bits."""
 
-LATEST_MS: Final = 253_402_300_799_000
-"""The end of the year 9999 (Unix, milliseconds), after which a calendar has no dates."""
+LATEST_MS: Final = LATEST_S * 1000
 
 _HEADERS: Final = {
     "cluster": "relight-cluster",

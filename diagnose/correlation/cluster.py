@@ -4,7 +4,7 @@ Facts may come twice and in any order between sources: of two statements the one
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -115,11 +115,13 @@ class Cluster:
         forgotten stay in the topic; nothing more is said of it.
         """
         silent = {name for name, at in self.touched_s.items() if self.time_s - at > FORGET_S}
+        if not silent:
+            return
         alive = {key for name in self.touched_s.keys() - silent for key in self._belongings(name)}
         old = {name for name in silent if not self._belongings(name) & alive}
+        gone = {key for name in old for key in self.signals.pop(name, {})}
+        self.withdrawn = {key: read_to for key, read_to in self.withdrawn.items() if key not in gone}
         for name in old:
-            own = self.signals.pop(name, {})
-            self.withdrawn = {key: read_to for key, read_to in self.withdrawn.items() if key not in own}
             self.sources.pop(name, None)
             del self.touched_s[name]
         for incident in list(self.incidents.values()):
@@ -167,11 +169,6 @@ class Cluster:
                 "incidents": {n: IncidentHistory.model_validate(fields) for n, fields in state["incidents"].items()},
             }
         )
-
-    def open_incidents(self) -> Iterator[IncidentHistory]:
-        """Yield the incidents that are open, the oldest first."""
-        known = sorted(self.incidents.values(), key=lambda i: (i.opened_s or 0.0, i.id))
-        yield from (incident for incident in known if incident.state == "open")
 
 
 def _plain(models: Mapping[str, BaseModel]) -> dict[str, Any]:

@@ -4,9 +4,8 @@ from datetime import UTC, datetime
 
 from diagnose.correlation.moments import Entry
 from schemas.incident import Place
+from schemas.record import LATEST_S
 from schemas.signal import Mark
-
-_LATEST_S = 253402300799.0
 
 
 def place(source: str, mark: Mark) -> Place:
@@ -33,6 +32,6 @@ def last_place(entry: Entry) -> Place:
 
 def date(time_s: float | None) -> datetime | None:
     """Return a Unix time as a date in UTC, `None` where there is none that a calendar knows."""
-    if time_s is None or not 0 <= time_s <= _LATEST_S:
+    if time_s is None or not 0 <= time_s <= LATEST_S:
         return None
     return datetime.fromtimestamp(round(time_s, 3), UTC)

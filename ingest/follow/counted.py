@@ -1,6 +1,7 @@
 """A stream that is no file: its bytes exist only as they come, so what has come is counted here."""
 
-from ingest.follow import cutting, generations
+from ingest.chunks import newlines
+from ingest.follow import generations
 from ingest.follow.pieces import Piece
 from ingest.follow.positions import Cursor, Positions
 from schemas.shipped import Shipped
@@ -43,7 +44,7 @@ class Counted:
         )
         moved = {
             "offset_bytes": self.known.offset_bytes + len(value),
-            "line": self.known.line + cutting.newlines(value),
+            "line": self.known.line + newlines(value),
             "cursor": cursor,
             "seen_ms": now_ms,
         }

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Final
 
+from ingest.chunks import newlines
 from ingest.follow import cutting, generations
 from ingest.follow.cutting import Rest
 from ingest.follow.finding import Found
@@ -172,7 +173,7 @@ class Tail:
         length = min(generations.LAST_BYTES, offset - self.place.start_bytes)
         moved = {
             "offset_bytes": offset,
-            "line": self.place.line + cutting.newlines(value),
+            "line": self.place.line + newlines(value),
             "last": generations.digest(read[len(read) - length :]),
         }
         return self.place.model_copy(update=moved)

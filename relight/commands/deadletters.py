@@ -11,6 +11,7 @@ import click
 
 from relight.commands.errors import OneLine, mistakes
 from relight.commands.options import with_settings
+from schemas.record import LATEST_S
 
 if TYPE_CHECKING:
     from relight.deadletters import DeadLetters, Letter
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from relight.transports.port import EventLog
 
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_LAST_MS: Final = 253_402_300_799_000
-"""The end of the year 9999: a letter may claim to be from any time."""
 
 
 def _ago(context: click.Context, option: click.Parameter, value: str | None) -> int | None:
@@ -224,7 +223,7 @@ def _shown(text: str | bytes) -> str:
 
 
 def _utc(time_ms: int, between: str = " ", end: str = "") -> str:
-    return datetime.fromtimestamp(min(time_ms, _LAST_MS) // 1000, UTC).strftime(f"%Y-%m-%d{between}%H:%M:%S") + end
+    return datetime.fromtimestamp(min(time_ms // 1000, LATEST_S), UTC).strftime(f"%Y-%m-%d{between}%H:%M:%S") + end
 
 
 def _now_ms() -> int:

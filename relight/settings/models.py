@@ -116,7 +116,6 @@ class Ship(Model):
     """What a shipper reads, and how it sends it."""
 
     state_path: File = Field(default_factory=lambda: state_folder() / "ship.json", description="how far files are read")
-    chunk_bytes: int = Field(64 * 1024, ge=1024, le=_MIB // 2, description="the largest chunk of lines")
     flush_ms: PositiveInt = Field(200, description="the longest that a line waits for others")
     heartbeat_s: PositiveFloat = Field(5, description="how often a silent source says that it is there")
     spool_path: File = Field(
@@ -144,7 +143,6 @@ class Correlate(Model):
     """How signals become incidents; times are event time."""
 
     settle_s: NonNegativeFloat = Field(30, description="how long an incident is quiet before its diagnosis is acted on")
-    lateness_s: NonNegativeFloat = Field(60, description="how late lines may come")
     snapshot_s: PositiveFloat = Field(30, description="how often the state of clusters is written")
 
 

@@ -19,11 +19,11 @@ from relight.metrics import StageMetrics
 from relight.stages.deadletters import refused
 from relight.stages.snapshots import Snapshot, newest, written
 from relight.stages.watermark import Watermark
-from relight.topics import INCIDENTS, SIGNALS
+from relight.topics import INCIDENTS, READS, SIGNALS
 from relight.transports.port import EventLog, Outgoing, Partition, Record
 from relight.transports.reading import batches
 from schemas.events import Event, NotAnEvent, decoded, encoded
-from schemas.shipped import LATEST_MS
+from schemas.record import LATEST_S
 from schemas.signal import Heard, SourceRead, Tick, derived_id
 
 NAME: Final = "correlate"
@@ -56,7 +56,7 @@ class Correlate:
     """The stage. `settle_s`: how long an incident is quiet before its diagnosis is settled."""
 
     name = NAME
-    inputs = (SIGNALS,)
+    inputs = READS[NAME]
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class Correlate:
         reached = owned.watermark.time_s()
         if reached is None and not state.time_s:
             reached = time.time()  # nobody tells a time: this process's is as good as any, once it is recorded
-        time_s = round(min(max(state.time_s, reached or 0.0), LATEST_MS / 1000), 3)
+        time_s = round(min(max(state.time_s, reached or 0.0), LATEST_S), 3)
         due_s = owned.correlator.due_s(state)
         if not state.fresh and (due_s is None or time_s < due_s):
             return None

@@ -17,7 +17,7 @@ from relight.metrics import StageMetrics
 from relight.stages.deadletters import refused
 from relight.stages.snapshots import Snapshot, forgotten, newest, written
 from relight.stages.sources import Fed, Refuse, Sources
-from relight.topics import LOGS, SIGNALS
+from relight.topics import LOGS, READS, SIGNALS
 from relight.transports.port import EventLog, Outgoing, Partition, Record
 from relight.transports.reading import batches
 from schemas.events import encoded
@@ -43,7 +43,7 @@ class Match:
     """The stage. `cluster` is that of foreign records; headers are believed on `trusted` topics only."""
 
     name = NAME
-    inputs = (LOGS,)
+    inputs = READS[NAME]
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 import structlog
 
 from relight.metrics import StageMetrics
+from relight.topics import group_of
 from relight.transports.port import (
     EventLog,
     Fenced,
@@ -86,7 +87,7 @@ class Runner:
     @property
     def group(self) -> str:
         """Return the name of the stage's consumer group."""
-        return f"relight.{self.stage.name}"
+        return group_of(self.stage.name)
 
     def run(self) -> None:
         """Work until told to stop. What can be waited out is waited out.

@@ -54,8 +54,7 @@ class Ship:
             Refused, TopicMissing: at the start: a person has to change something first.
         """
         try:
-            self._target = self.open_log()
-            self._target.spans(LOGS)
+            self._target = self._opened()
         except (Refused, TopicMissing):
             raise
         except LogError as error:
@@ -136,19 +135,22 @@ class Ship:
         if time.monotonic() < self._retry_s:
             return False
         try:
-            target = self.open_log()
+            self._target, self._failures = self._opened(), 0
         except LogError as error:
             self._out_of_reach(error)
             return False
-        try:
-            target.spans(LOGS)
-        except LogError as error:
-            target.close()
-            self._out_of_reach(error)
-            return False
-        self._target, self._failures = target, 0
         _log.info("the log is back", stage=NAME, spooled_bytes=self.spool.size_bytes)
         return True
+
+    def _opened(self) -> EventLog:
+        """Open the log, and make sure that it takes lines. Raises: LogError."""
+        target = self.open_log()
+        try:
+            target.spans(LOGS)
+        except LogError:
+            target.close()
+            raise
+        return target
 
     def _out_of_reach(self, error: LogError) -> None:
         self._retry_s = time.monotonic() + RETRY_S[min(self._failures, len(RETRY_S) - 1)]

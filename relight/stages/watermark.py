@@ -15,7 +15,6 @@ from schemas.signal import Heard, SourceRead
 LOST_S: Final = 30.0
 """A source of which nothing has come for so long is lost: its silence says nothing."""
 
-
 FORGET_S: Final = 3600.0
 """A foreign source of which nothing has come for so long is not waited for any more."""
 
@@ -63,4 +62,4 @@ class Watermark:
             if silent_s > LOST_S:
                 return None
             return source.heard_s if source.heard_s is not None else source.last_s
-        return None if source.last_s is None or silent_s > FORGET_S else source.last_s + silent_s
+        return None if source.last_s is None else source.last_s + silent_s

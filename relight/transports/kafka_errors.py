@@ -71,7 +71,8 @@ def meaning(error: errors.KafkaError, connection: KafkaConnection, doing: str) -
         return TooLarge(f"{what}: a record is larger than its topic's max.message.bytes ({error})")
     if isinstance(error, _MISSING):
         return TopicMissing(f"{what}: the topic is not there ({error}). `relight setup` creates the topics")
-    if error.retriable:
+    # A transactional request that timed out is told in words only, by an error of no kind.
+    if error.retriable or errors.RequestTimedOutError.__name__ in str(error):
         return Unavailable(f"{what}: no answer within {connection.timeout_s:g} s ({error})")
     return LogError(f"{what}: {error}")
 

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.follow.cutting import CHUNK_BYTES, Rest, ends, newlines
+from ingest.chunks import newlines
+from ingest.follow.cutting import CHUNK_BYTES, Rest, ends
 
 DATA = st.lists(
     st.sampled_from([b"a", b"\n", b"\r", b"\r\n", b"x" * 40_000, b"y" * (CHUNK_BYTES - 1), b"z" * CHUNK_BYTES]),

@@ -38,11 +38,8 @@ def folded(scanner: Scanner, records: Sequence[Outgoing], batch: int = 20) -> di
 
 def tick(cluster: Cluster, correlator: Correlator, at_s: float) -> list[Event]:
     """Let a tick pass, and return what is said then, as it is read again."""
-    cluster.apply(Event("t", cluster.name, "c", at_s, Tick(number=cluster.tick + 1, time_s=at_s)))
-    said = [decoded(encoded(event)) for event in correlator.react(cluster)]
-    for event in said:
-        cluster.apply(event)
-    return said
+    said = correlator.follow(cluster, Event("t", cluster.name, "c", at_s, Tick(number=cluster.tick + 1, time_s=at_s)))
+    return [decoded(encoded(event)) for event in said]
 
 
 def _said(sources: Sources, records: Iterable[Record]) -> list[Event]:
@@ -50,6 +47,11 @@ def _said(sources: Sources, records: Iterable[Record]) -> list[Event]:
     events = list(sources.said(sources.take(records, lambda record, reason: refused.append(reason))))
     assert refused == []
     return events
+
+
+def open_incidents(cluster: Cluster) -> list[IncidentHistory]:
+    """Return the incidents that are open."""
+    return [incident for incident in cluster.incidents.values() if incident.state is State.OPEN]
 
 
 def gist(incidents: Iterable[IncidentHistory]) -> list[tuple[str, ...]]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from cluster import Cluster, write
-from fold import folded, gist
+from fold import folded, gist, open_incidents
 from lines import interleaved
 from stories import FAILED, UNHARMED, told
 
@@ -20,7 +20,7 @@ def test_a_job_that_fails_has_one_open_incident_with_its_true_cause(
     story = told(FAILED[name], CLUSTER)
     folder = write(story.lines, tmp_path / "logs")
     known = folded(scanner, interleaved(folder, "c", seed=1))["c"]
-    (incident,) = [i for i in known.open_incidents() if i.diagnosed and i.diagnosed.impact == "failed"]
+    (incident,) = [i for i in open_incidents(known) if i.diagnosed and i.diagnosed.impact == "failed"]
     assert incident.settled
     assert incident.diagnosed is not None
     assert incident.diagnosed.diagnosis.fault == story.truth.fault
@@ -33,7 +33,7 @@ def test_a_job_that_does_not_fail_has_no_open_failure(name: str, scanner: Scanne
     story = told(UNHARMED[name], CLUSTER)
     folder = write(story.lines, tmp_path / "logs")
     known = folded(scanner, interleaved(folder, "c", seed=1))["c"]
-    assert [i for i in known.open_incidents() if i.diagnosed and i.diagnosed.impact == "failed"] == []
+    assert [i for i in open_incidents(known) if i.diagnosed and i.diagnosed.impact == "failed"] == []
 
 
 @pytest.mark.parametrize("name", sorted(FAILED)[:6])

@@ -95,6 +95,7 @@ def _no_thread_stays() -> Iterator[None]:
         (errors.KafkaTimeoutError(), Unavailable),
         (errors.KafkaConnectionError(), Unavailable),
         (errors.NotEnoughReplicasError(), Unavailable),
+        (errors.KafkaError("for unknown reasons: [Error 7] RequestTimedOutError: timed out"), Unavailable),
         (errors.CorruptRecordError(), LogError),
     ],
     ids=lambda value: getattr(value, "__name__", type(value).__name__),
