@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from schemas.model import Model
-from schemas.vocabulary import Provenance
+from schemas.vocabulary import Kept, Provenance
 
 LATEST_S: Final = 253_402_300_799
 """The end of the year 9999 (Unix, seconds), after which a calendar has no dates."""
@@ -131,16 +131,27 @@ class Chunk:
 
 
 class LogRecord(Model):
-    """One log line as a person and as Elasticsearch see it."""
+    """One log line as a person and as a store see it: masked, and free of terminal escapes.
 
+    `id` follows from where the line is, so a line has the same one whenever it is read. `stream` is its file's path,
+    `source` host and stream. `time_ms` is the line's own time, or that of a line before (Unix, milliseconds),
+    `observed_ms` when its shipper read it. `kept` is why it was kept.
+    """
+
+    id: str
+    cluster: str
     source: str
+    stream: str
     line: int = Field(ge=1)
     offset_bytes: int = Field(ge=0)
     text: str
-    time: AwareDatetime | None = None
+    observed_ms: int
+    time_ms: int | None = None
     host: str | None = None
     rank: int | None = None
     gpu: int | None = None
     job: str | None = None
+    attempt: str | None = None
     level: str | None = None
     provenance: Provenance = Provenance.UNKNOWN
+    kept: Kept = Kept.ALL

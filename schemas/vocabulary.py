@@ -42,6 +42,15 @@ class Provenance(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Kept(StrEnum):
+    """Why a store keeps a line: a signature matched it, it is a warning or worse, it is near one, or all are kept."""
+
+    EVIDENCE = "evidence"
+    LEVEL = "level"
+    CONTEXT = "context"
+    ALL = "all"
+
+
 class Outcome(StrEnum):
     """How a run ended. `incomplete`: the log stops, and neither success nor failure is in it."""
 

@@ -10,6 +10,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     SecretStr,
@@ -26,6 +27,7 @@ from schemas.vocabulary import Provenance
 PREFIX: Final = "RELIGHT_"
 DELIMITER: Final = "__"
 _MIB: Final = 1024 * 1024
+_INDEX_NAME: Final = r"^[a-z][a-z0-9_.-]{0,60}$"
 
 
 def state_folder() -> Path:
@@ -146,6 +148,63 @@ class Correlate(Model):
     snapshot_s: PositiveFloat = Field(30, description="how often the state of clusters is written")
 
 
+class Elasticsearch(Model):
+    """The Elasticsearch to search in. Without `hosts` and `cloud_id` the embedded store holds incidents and lines."""
+
+    hosts: Words = Field((), description="nodes, as URLs")
+    cloud_id: str | None = Field(None, min_length=1, description="a deployment of Elastic Cloud, instead of hosts")
+    username: str | None = Field(None, description="the user, with a password")
+    password: SecretStr | None = Field(None, description="the password; never shown")
+    api_key: SecretStr | None = Field(None, description="an API key, instead of user and password; never shown")
+    ca_file: File | None = Field(None, description="PEM file of who vouches for nodes; without it the system's")
+    timeout_s: PositiveFloat = Field(10, description="how long an answer is waited for")
+    prefix: str = Field(
+        "relight", pattern=_INDEX_NAME, description="what names of indices and templates begin with"
+    )
+    shards: PositiveInt = Field(1, description="primary shards of a day of log lines")
+    replicas: NonNegativeInt = Field(1, description="copies of each shard")
+
+    @property
+    def used(self) -> bool:
+        """Tell whether there is one."""
+        return bool(self.hosts or self.cloud_id)
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        if self.hosts and self.cloud_id:
+            raise ValueError("hosts and cloud_id exclude each other: set one of them")
+        for host in self.hosts:
+            if not host.startswith(("http://", "https://")):
+                raise ValueError(f"{host!r} is no URL: write http://HOST:9200 or https://HOST:9200")
+        if self.api_key and (self.username or self.password):
+            raise ValueError("api_key and username exclude each other: set one of them")
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password belong together: set both")
+        return self
+
+
+class Kibana(Model):
+    """The Kibana into which `relight setup kibana` imports data views, searches and a dashboard."""
+
+    url: str | None = Field(None, pattern="^https?://", description="where it is")
+    space: str | None = Field(None, pattern="^[a-z0-9_-]+$", description="the space; without it the default one")
+    username: str | None = Field(None, description="the user, with a password")
+    password: SecretStr | None = Field(None, description="the password; never shown")
+    api_key: SecretStr | None = Field(None, description="an API key, instead of user and password; never shown")
+    ca_file: File | None = Field(None, description="PEM file of who vouches for it; without it the system's")
+
+
+class Index(Model):
+    """What `relight index` keeps of log lines, and how it writes."""
+
+    lines: Literal["all", "context", "none"] = Field(
+        "context", description="which lines are kept; context: evidence, warnings, errors, and the lines around them"
+    )
+    around: NonNegativeInt = Field(5, le=100, description="how many lines before and after one, with context")
+    lines_days: PositiveInt = Field(30, description="how long lines are kept; incidents are kept for ever")
+    bulk_bytes: int = Field(4 * _MIB, ge=64 * 1024, le=64 * _MIB, description="the most that is written in one request")
+
+
 class Metrics(Model):
     """The server of /metrics and /healthz."""
 
@@ -174,6 +233,9 @@ class Settings(BaseSettings):
     ship: Ship = Field(default_factory=Ship)
     match: Match = Field(default_factory=Match)
     correlate: Correlate = Field(default_factory=Correlate)
+    index: Index = Field(default_factory=Index)
+    elasticsearch: Elasticsearch = Field(default_factory=Elasticsearch)
+    kibana: Kibana = Field(default_factory=Kibana)
     metrics: Metrics = Field(default_factory=Metrics)
     log: Log = Field(default_factory=Log)
 

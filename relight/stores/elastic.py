@@ -1,0 +1,213 @@
+"""The store in Elasticsearch: the adapter `elastic` of the port."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Final, Self
+
+from relight.settings import models
+from relight.stores import elastic_setup
+from relight.stores.elastic_bulk import NEVER, Bulk, Waited, create, replace
+from relight.stores.elastic_client import check_product, connect, translated
+from relight.stores.elastic_documents import (
+    day_of,
+    incident_of,
+    incident_source,
+    line_of,
+    line_source,
+    moment_sources,
+)
+from relight.stores.elastic_queries import SORTED, buckets, counting, incident_query, line_query
+from relight.stores.port import LINES, Bucket, Facet, LineQuery, Page, Query, Refusal, Sort, StoreRefused
+from schemas.document import IncidentDocument
+from schemas.record import LogRecord
+
+_PAGE: Final = 500
+_LATE_MS: Final = 60_000
+"""Writers' clocks differ, and what is written becomes visible later: a change is looked for again for so long."""
+_DOCUMENT: Final = ["relight.document"]
+
+
+class ElasticStore:
+    """A store in Elasticsearch. May be used by several threads."""
+
+    def __init__(
+        self,
+        settings: models.Elasticsearch,
+        *,
+        lines_days: int = 30,
+        bulk_bytes: int = 4 * 1024 * 1024,
+        waited: Waited = NEVER.wait,
+        retried: Callable[[str], None] = lambda reason: None,
+    ) -> None:
+        """Take where it is. It is connected to when it is used.
+
+        Args:
+            settings: where it is, and how to get in.
+            lines_days: how long log lines are kept: what is older lies in the index of the day when it was read.
+            bulk_bytes: the most that is written in one request.
+            waited: waits so many seconds, and tells whether to give up.
+            retried: is told why something is tried again.
+
+        Raises:
+            StoreRefused: the settings cannot work.
+        """
+        self.place = f"Elasticsearch at {', '.join(settings.hosts) or settings.cloud_id}"
+        self.client = connect(settings)
+        self._settings, self._days = settings, lines_days
+        self._names = elastic_setup.Names(settings.prefix)
+        self._bulk = Bulk(self.client, self.place, bulk_bytes, waited, retried)
+
+    def check(self) -> None:
+        """Make sure that the server is there, is one that can be used, and is set up. Raises: StoreError."""
+        check_product(self.client, self.place)
+        with self._translated():
+            missing = [name for name in self._names.aliases if not self.client.indices.exists_alias(name=name)]
+            templates = [n for n in self._names.templates if not self.client.indices.exists_index_template(name=n)]
+        if missing or templates:
+            raise StoreRefused(
+                f"{self.place} is not set up ({', '.join([*missing, *templates])} missing):"
+                " run `relight setup elasticsearch`"
+            )
+
+    def put_incidents(self, documents: Sequence[IncidentDocument]) -> Sequence[Refusal]:
+        """Keep incidents, unless what is there already is as new or newer.
+
+        Their moments are written first: once an incident is there, nobody writes those before it again.
+        """
+        now_ms = int(time.time() * 1000)
+        moments = [
+            create(of, self._names.timeline, name, source)
+            for of, document in enumerate(documents)
+            for name, source in moment_sources(document)
+        ]
+        incidents = [
+            replace(of, self._names.incidents, document.id, document.version, incident_source(document, now_ms))
+            for of, document in enumerate(documents)
+        ]
+        return [*self._bulk.write(moments), *self._bulk.write(incidents)]
+
+    def put_lines(self, lines: Sequence[LogRecord]) -> Sequence[Refusal]:
+        """Keep log lines; those that are there already stay."""
+        return self._bulk.write(
+            [
+                create(of, self._names.logs(day_of(line, self._days)), line.id, line_source(line))
+                for of, line in enumerate(lines)
+            ]
+        )
+
+    def known(self, ids: Sequence[str]) -> Mapping[str, IncidentDocument]:
+        """Return the incidents with these ids that are there: those too that no search sees yet."""
+        found: dict[str, IncidentDocument] = {}
+        for begin in range(0, len(ids), _PAGE):
+            with self._translated():
+                answer = self.client.mget(
+                    index=self._names.incidents, ids=list(ids[begin : begin + _PAGE]), source_includes=_DOCUMENT
+                )
+            found |= {d["_id"]: incident_of(d["_source"]) for d in answer["docs"] if d.get("found")}
+        return found
+
+    def get(self, prefix: str) -> Sequence[IncidentDocument]:
+        """Return the incidents, at most ten, whose ids begin like this."""
+        return self._hits({"prefix": {"relight.id": prefix}}, 10, [{"relight.id": "asc"}])[0]
+
+    def search(
+        self,
+        query: Query,
+        sort: Sort = "opened",
+        *,
+        ascending: bool = False,
+        limit: int = 50,
+        after: tuple[float, str] | None = None,
+    ) -> Page:
+        """Return incidents in an order, equal ones by id."""
+        limit = min(limit, _PAGE)
+        how = {"order": "asc" if ascending else "desc"}
+        order: list[dict[str, Any]] = [
+            {SORTED[sort]: how | ({"missing": 0} if sort == "lost" else {})},
+            {"relight.id": "asc"},
+        ]
+        documents, total, last = self._hits(incident_query(query), limit + 1, order, after)
+        more = len(documents) > limit
+        return Page(tuple(documents[:limit]), total, last[limit - 1] if more else None)
+
+    def aggregate(self, query: Query, by: Facet | None = None) -> Sequence[Bucket]:
+        """Count incidents by a facet, the largest bucket first, equal ones by key."""
+        with self._translated():
+            answer = self.client.search(
+                index=self._names.incidents, query=incident_query(query), size=0, aggs=counting(by),
+                track_total_hits=True,
+            )  # fmt: skip
+        return list(buckets(by, answer["aggregations"], answer["hits"]["total"]["value"]))
+
+    def lines(self, query: LineQuery) -> Sequence[LogRecord]:
+        """Return log lines, the earliest first."""
+        order = [{"@timestamp": "asc"}, {"relight.source": "asc"}, {"log.offset": "asc"}]
+        with self._translated():
+            answer = self.client.search(
+                index=self._names.logs("*"), query=line_query(query), size=min(query.limit, LINES), sort=order,
+                track_total_hits=False,
+            )  # fmt: skip
+        return [line_of(hit["_id"], hit["_source"]) for hit in answer["hits"]["hits"]]
+
+    def changes(self, after: str | None) -> tuple[Sequence[IncidentDocument], str]:
+        """Return incidents that have changed since, some of them again, and where to go on."""
+        newest = {"newest": {"max": {"field": "event.ingested"}}}
+        with self._translated():
+            answer = self.client.search(index=self._names.incidents, size=0, aggs=newest)
+        now = str(int(answer["aggregations"]["newest"]["value"] or 0))
+        if after is None:
+            return [], now
+        since = {"range": {"event.ingested": {"gte": max(0, int(after) - _LATE_MS), "format": "epoch_millis"}}}
+        order: list[dict[str, Any]] = [{"event.ingested": "asc"}, {"relight.id": "asc"}]
+        found: list[IncidentDocument] = []
+        last: tuple[float, str] | None = None
+        while True:
+            documents, _, places = self._hits(since, _PAGE, order, last)
+            found += documents
+            if len(documents) < _PAGE:
+                return found, now
+            last = places[-1]
+
+    def refresh(self) -> None:
+        """Let searches see what has been put."""
+        with self._translated():
+            self.client.indices.refresh(index=self._names.all, ignore_unavailable=True)
+
+    def clear(self) -> None:
+        """Forget everything: delete the indices, and make them anew."""
+        with self._translated():
+            there = self.client.indices.get(index=self._names.all, expand_wildcards="all", filter_path="*.aliases")
+            for index in sorted(there):
+                self.client.indices.delete(index=index)
+            elastic_setup.make_indices(self.client, self._settings.prefix)
+
+    def close(self) -> None:
+        """Close the connections."""
+        with suppress(Exception):
+            self.client.close()
+
+    def __enter__(self) -> Self:
+        """Return the store itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def _hits(
+        self, query: dict[str, Any], size: int, order: list[dict[str, Any]], after: tuple[float, str] | None = None
+    ) -> tuple[list[IncidentDocument], int, list[tuple[float, str]]]:
+        with self._translated():
+            answer = self.client.search(
+                index=self._names.incidents, query=query, size=size, sort=order, track_total_hits=True,
+                source_includes=_DOCUMENT, search_after=None if after is None else list(after),
+            )  # fmt: skip
+        hits = answer["hits"]["hits"]
+        places = [(hit["sort"][0], hit["sort"][-1]) for hit in hits]
+        return [incident_of(hit["_source"]) for hit in hits], answer["hits"]["total"]["value"], places
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        with translated(self.client, self.place):
+            yield

@@ -1,0 +1,126 @@
+"""Elasticsearch's client as relight uses it, and what its errors mean for the caller."""
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import elastic_transport
+import elasticsearch
+from elasticsearch import Elasticsearch
+from elasticsearch.serializer import OrjsonSerializer
+
+from relight.settings import models
+from relight.stores.port import StoreError, StoreFull, StoreRefused, StoreUnavailable
+
+MAJOR: Final = 9
+"""The major version of Elasticsearch that is spoken to."""
+
+_JSON: Final = {"accept": "application/json"}
+_BUSY: Final = 429
+
+
+def connect(settings: models.Elasticsearch) -> Elasticsearch:
+    """Return a client; it connects when it is used. Raises: StoreRefused."""
+    options: dict[str, Any] = {
+        "request_timeout": settings.timeout_s,
+        "max_retries": 0,
+        "serializer": OrjsonSerializer(),
+    }
+    if settings.cloud_id:
+        options["cloud_id"] = settings.cloud_id
+    else:
+        options["hosts"] = list(settings.hosts)
+    if settings.api_key:
+        options["api_key"] = settings.api_key.get_secret_value()
+    if settings.username and settings.password:
+        options["basic_auth"] = (settings.username, settings.password.get_secret_value())
+    if settings.ca_file:
+        if not settings.ca_file.is_file():
+            raise StoreRefused(f"elasticsearch.ca_file: there is no file {settings.ca_file}")
+        options["ca_certs"] = str(settings.ca_file)
+    try:
+        return Elasticsearch(**options)
+    except ValueError as error:
+        raise StoreRefused(f"Elasticsearch cannot be reached with these settings: {error}") from error
+
+
+@contextmanager
+def translated(client: Elasticsearch, place: str) -> Iterator[None]:
+    """Raise the port's errors for Elasticsearch's. `place` is what it is called in messages."""
+    try:
+        yield
+    except elasticsearch.UnsupportedProductError as error:
+        raise StoreRefused(f"{place}: {_what(client)}. relight needs Elasticsearch {MAJOR}") from error
+    except elasticsearch.ApiError as error:
+        raise meaning(error, client, place) from error
+    except elastic_transport.TlsError as error:
+        raise StoreRefused(f"{place}: TLS failed ({_first(error)}). Check https, and elasticsearch.ca_file") from error
+    except elastic_transport.TransportError as error:
+        raise StoreUnavailable(f"{place}: no answer ({_first(error)}). Check that it runs, and the address") from error
+
+
+def meaning(error: elasticsearch.ApiError, client: Elasticsearch, place: str) -> StoreError:
+    """Return what an answer that is an error means for the caller."""
+    status, kind, reason = error.status_code, *_said(error.body)
+    if kind == "media_type_header_exception":
+        return StoreRefused(f"{place}: {_what(client)}. relight needs Elasticsearch {MAJOR}")
+    if is_block(kind):
+        return StoreFull(f"{place} takes nothing: {reason}. {ROOM}")
+    if status in (401, 403):
+        return StoreRefused(f"{place} does not let relight in ({reason}). {CREDENTIALS}")
+    if status == _BUSY or status >= 500:
+        return StoreUnavailable(f"{place} is busy or not well: {status}, {reason}")
+    if kind == "index_not_found_exception":
+        return StoreRefused(f"{place} is not set up ({reason}): run `relight setup elasticsearch`")
+    return StoreRefused(f"{place} refuses: {status}, {kind}: {reason}")
+
+
+CREDENTIALS: Final = "Check elasticsearch.username and password, or api_key, and the privileges that it has"
+ROOM: Final = (
+    "Make room on its disks; Elasticsearch lifts the block by itself when there is, or set"
+    " index.blocks.read_only_allow_delete to null"
+)
+
+
+def is_block(kind: str) -> bool:
+    """Tell whether an error says that an index is read-only, as all are on a disk that is nearly full."""
+    return kind == "cluster_block_exception"
+
+
+def check_product(client: Elasticsearch, place: str) -> str:
+    """Make sure that the server is an Elasticsearch that can be used; return its version. Raises: StoreError."""
+    with translated(client, place):
+        told = client.nodes.info(filter_path="nodes.*.version")
+    versions = sorted({node["version"] for node in told.get("nodes", {}).values()})
+    if not versions or any(int(version.split(".")[0]) < MAJOR for version in versions):
+        raise StoreRefused(f"{place} is Elasticsearch {', '.join(versions)}. relight needs Elasticsearch {MAJOR}")
+    return ", ".join(versions)
+
+
+def _what(client: Elasticsearch) -> str:
+    """Return what a server says that it is: asked without the header that only version 9 understands."""
+    try:
+        answer = client.transport.perform_request("GET", "/", headers=_JSON, max_retries=0)
+        version = answer.body["version"]
+        name = {"opensearch": "OpenSearch"}.get(version.get("distribution"), "Elasticsearch")
+        return f"this is {name} {version['number']}"
+    except Exception:
+        return "this is not Elasticsearch, or an old one"
+
+
+def _said(body: object) -> tuple[str, str]:
+    """Return the kind and the reason of an error, as its body says them."""
+    error = body.get("error") if isinstance(body, dict) else None
+    if isinstance(error, dict):
+        causes = error.get("root_cause") or [error]
+        cause = causes[0] if isinstance(causes[0], dict) else error
+        return str(error.get("type", "")), str(cause.get("reason") or error.get("reason") or error.get("type"))[:500]
+    return "", str(error or body)[:500]
+
+
+def _first(error: elastic_transport.TransportError) -> str:
+    inner = error.errors[0] if error.errors else error
+    if isinstance(inner, ssl.SSLError):
+        return str(inner)
+    return str(getattr(inner, "message", inner))[:300]

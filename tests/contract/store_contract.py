@@ -1,0 +1,330 @@
+"""What every store of incidents does. Each adapter's tests inherit this class and give it a store."""
+
+import random
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from relight.stores.port import IncidentStore, LineQuery, Page, Query, Sort
+from relight.stores.projection import Projection
+from schemas.document import IncidentDocument
+from schemas.history import State
+from schemas.vocabulary import Impact, Severity
+from tests.contract.store_stories import (
+    START_S,
+    document,
+    events,
+    folded,
+    line,
+    merged,
+    reopened,
+    resolved,
+    settled,
+)
+
+HOUR_S = 3600.0
+XID_LINE = "NVRM: Xid (PCI:0000:3b:00): 79, GPU has fallen off the bus."
+SORTS: tuple[Sort, ...] = ("opened", "updated", "severity", "confidence", "lost")
+
+FILTERS: tuple[tuple[Query, set[int]], ...] = (
+    (Query(), {1, 2, 3, 4}),
+    (Query(faults=("gpu.*",)), {1, 4}),
+    (Query(faults=("gpu.fallen_off_bus",)), {1}),
+    (Query(faults=("gpu.fallen_off_bus", "comm*")), {1, 2}),
+    (Query(faults=("gpu.e??_uncorrectable",)), {4}),
+    (Query(faults=("gpu.[ef]*",)), set()),
+    (Query(hosts=("node0*",)), {1, 2}),
+    (Query(hosts=("node*",)), {1, 2, 4}),
+    (Query(hosts=("NODE01",)), set()),
+    (Query(jobs=("100",)), {1, 2}),
+    (Query(jobs=("*",)), {1, 2, 4}),
+    (Query(clusters=("c2",)), {3}),
+    (Query(states=(State.OPEN,)), {1, 3}),
+    (Query(states=(State.RESOLVED, State.MERGED)), {2, 4}),
+    (Query(severity=Severity.ERROR), {1, 2}),
+    (Query(severity=Severity.CRITICAL), {1}),
+    (Query(severity=Severity.INFO), {1, 2, 3, 4}),
+    (Query(since_ms=round((START_S + 2 * HOUR_S) * 1000)), {2, 3, 4}),
+    (Query(until_ms=round((START_S + 2 * HOUR_S) * 1000)), {1}),
+    (Query(since_ms=round((START_S + 2 * HOUR_S) * 1000), until_ms=round((START_S + 3 * HOUR_S) * 1000)), {2}),
+    (Query(hosts=("node*",), faults=("gpu.*",), states=(State.OPEN,)), {1}),
+)
+WORDS: tuple[tuple[str, set[int]], ...] = (
+    ("fallen", {1, 2}),
+    ("FALLEN bus", {1, 2}),
+    ("bus fallen", {1, 2}),
+    ("fallen asleep", set()),
+    ('"fallen off the bus"', {1, 2}),
+    ('"off fallen"', set()),
+    ("nccl*", {1, 2, 3}),
+    ("ncc", set()),
+    ("node03", {1}),
+    ("node03:/var/log/kern.log", {1}),
+    ("0000:3b:00", {1, 2, 3}),
+    ("fallen -node03", {2}),
+    ('-"fallen off"', {3}),
+    ("gpu.fallen_off_bus", {1, 2}),
+    ("ib_mad_rec*", {3}),
+    ("größe", {3}),
+    ('"unclosed', set()),
+    ("AND OR NOT", set()),
+    ("' \" * - ( ) : ^ ~ \\", {1, 2, 3}),
+    ("", {1, 2, 3}),
+)
+
+
+def ids(page: Page) -> list[str]:
+    return [found.id for found in page.documents]
+
+
+def some(number: int) -> list[IncidentDocument]:
+    """Return incidents of many kinds, always the same ones."""
+    dice = random.Random(7)
+    faults = ("gpu.fallen_off_bus", "gpu.ecc_uncorrectable", "comm.ib_link", "storage.disk_full", "unknown")
+    return [
+        document(
+            index,
+            cluster=dice.choice(("c1", "c2")),
+            fault=dice.choice(faults),
+            host=dice.choice(("node01", "node02", "node11", None)),
+            job=dice.choice(("100", "200", None)),
+            severity=dice.choice(list(Severity)),
+            impact=dice.choice(list(Impact)),
+            opened_s=START_S + dice.randrange(40) * 12 * HOUR_S,
+            began_s=dice.choice((None, START_S - 60)),
+            ranks=dice.choice((0, 8, 512)),
+            confidence=dice.choice((0.2, 0.5, 0.98)),
+            more=dice.choice(((), (settled(),), (settled(), resolved(START_S + 41 * 12 * HOUR_S)))),
+        )
+        for index in range(number)
+    ]
+
+
+class StoreContract:
+    """The contract."""
+
+    @pytest.fixture
+    def store(self) -> IncidentStore:
+        raise NotImplementedError
+
+    def put(self, store: IncidentStore, *documents: IncidentDocument) -> None:
+        assert not store.put_incidents(documents)
+        store.refresh()
+
+    def test_what_is_put_is_found_as_it_was(self, store: IncidentStore) -> None:
+        whole = document(1, more=(settled(), resolved(), reopened()))
+        self.put(store, whole)
+        assert store.known([whole.id, "another"]) == {whole.id: whole}
+        assert store.search(Query()).documents == (whole,)
+
+    def test_it_is_known_before_any_search_sees_it(self, store: IncidentStore) -> None:
+        store.put_incidents([document(1)])
+        assert store.known([document(1).id])
+
+    def test_an_older_state_never_replaces_a_newer_one(self, store: IncidentStore) -> None:
+        told = events(1, more=(settled(), resolved()))
+        newer, older = folded(told)[0], folded(told[:4])[0]
+        self.put(store, newer)
+        self.put(store, older)
+        assert store.search(Query()).documents == (newer,)
+
+    def test_a_newer_state_replaces_an_older_one(self, store: IncidentStore) -> None:
+        told = events(1, host="node03", more=(settled(), resolved()))
+        self.put(store, folded(told[:2])[0])
+        self.put(store, folded(told)[0])
+        assert ids(store.search(Query(states=(State.RESOLVED,)))) == [folded(told)[0].id]
+        assert not store.search(Query(states=(State.OPEN,))).total
+        assert store.search(Query(hosts=("node03",))).total == 1
+
+    def test_what_is_put_twice_is_there_once(self, store: IncidentStore) -> None:
+        lines = [line("one"), line("two")]
+        self.put(store, document(1), document(1))
+        self.put(store, document(1))
+        store.put_lines(lines)
+        store.put_lines(lines)
+        store.refresh()
+        assert store.search(Query()).total == 1
+        assert store.lines(LineQuery()) == lines
+
+    def test_an_incident_is_got_by_the_beginning_of_its_id(self, store: IncidentStore) -> None:
+        several = [document(number) for number in range(20)]
+        self.put(store, *several)
+        one = several[3]
+        assert store.get(one.id) == [one]
+        assert store.get(one.id[:8]) == [one]
+        assert store.get("no such") == []
+        assert [found.id for found in store.get("")] == sorted(d.id for d in several)[:10]
+
+    def test_filters_find(self, store: IncidentStore) -> None:
+        found = {
+            1: document(1, host="node01", job="100"),
+            2: document(2, fault="comm.ib_link", host="node02", job="100", severity=Severity.ERROR,
+                        opened_s=START_S + 2 * HOUR_S, more=(resolved(START_S + 3 * HOUR_S),)),
+            3: document(3, "c2", fault="storage.disk_full", host=None, job=None, severity=Severity.INFO,
+                        opened_s=START_S + 3 * HOUR_S),
+            4: document(4, fault="gpu.ecc_uncorrectable", host="node11", job="a\\b", severity=Severity.WARNING,
+                        opened_s=START_S + 4 * HOUR_S, more=(merged("x"),)),
+        }  # fmt: skip
+        self.put(store, *found.values())
+        for query, expected in FILTERS:
+            page = store.search(query)
+            assert ({n for n, one in found.items() if one.id in ids(page)}, page.total) == (expected, len(expected)), (
+                query
+            )
+
+    def test_words_find(self, store: IncidentStore) -> None:
+        found = {
+            1: document(1, host="node03"),
+            2: document(2, host="node04"),
+            3: document(3, host="node05", fault="comm.ib_link", text="ib_mad_receive: GRÖSSE größe nccl_net 0x1f"),
+        }
+        plain = found[3].model_dump_json().replace("has fallen off the bus", "is down")
+        found[3] = IncidentDocument.model_validate_json(plain)
+        self.put(store, *found.values())
+        for text, expected in WORDS:
+            page = store.search(Query(text=text))
+            assert {n for n, one in found.items() if one.id in ids(page)} == expected, text
+
+    def test_pages_follow_each_other_without_gap_or_overlap(self, store: IncidentStore) -> None:
+        self.put(store, *some(37))
+        for sort, ascending in product(SORTS, (True, False)):
+            self.page_through(store, sort, ascending)
+
+    def page_through(self, store: IncidentStore, sort: Sort, ascending: bool) -> None:
+        whole = ids(store.search(Query(), sort, ascending=ascending, limit=100))
+        assert len(set(whole)) == 37
+        seen: list[str] = []
+        page = store.search(Query(), sort, ascending=ascending, limit=7)
+        while True:
+            assert page.total == 37
+            seen += ids(page)
+            if page.after is None:
+                break
+            page = store.search(Query(), sort, ascending=ascending, limit=7, after=page.after)
+        assert seen == whole
+
+    def test_the_worst_and_the_latest_come_first(self, store: IncidentStore) -> None:
+        early = document(1, severity=Severity.CRITICAL, ranks=8, more=(resolved(START_S + HOUR_S),), confidence=0.3)
+        late = document(2, severity=Severity.INFO, opened_s=START_S + 60, began_s=START_S, ranks=512)
+        self.put(store, early, late)
+        assert ids(store.search(Query(), "opened")) == [late.id, early.id]
+        assert ids(store.search(Query(), "updated")) == [early.id, late.id]
+        assert ids(store.search(Query(), "severity")) == [early.id, late.id]
+        assert ids(store.search(Query(), "confidence")) == [late.id, early.id]
+        assert ids(store.search(Query(), "lost")) == [late.id, early.id]
+
+    def test_incidents_are_counted_and_summed_up(self, store: IncidentStore) -> None:
+        self.put(
+            store,
+            document(1, ranks=8, began_s=START_S - 20, more=(resolved(START_S + 100),)),
+            document(2, ranks=16, opened_s=START_S + 50, began_s=START_S + 10, more=(resolved(START_S + 70),)),
+            document(3, fault="comm.ib_link", impact=Impact.DEGRADED, began_s=None, ranks=4),
+        )
+        (whole,) = store.aggregate(Query())
+        assert (whole.count, whole.failed) == (3, 2)
+        assert (whole.first_ms, whole.last_ms) == (round(START_S * 1000), round(START_S * 1000) + 50_000)
+        assert (whole.detection_ms, whole.detected) == (20_000 + 40_000, 2)
+        assert (whole.recovery_ms, whole.recovered) == (120_000 + 60_000, 2)
+        assert (whole.lost_gpu_ms, whole.with_ranks) == (8 * 120_000 + 16 * 60_000, 2)
+        by_fault = store.aggregate(Query(), "fault")
+        assert [(b.key, b.count, b.failed) for b in by_fault] == [
+            ("gpu.fallen_off_bus", 2, 2),
+            ("comm.ib_link", 1, 0),
+        ]
+
+    def test_each_facet_counts_what_has_it(self, store: IncidentStore) -> None:
+        incidents = some(40)
+        self.put(store, *incidents)
+        counts = {
+            by: {b.key: b.count for b in store.aggregate(Query(), by)} for by in ("host", "job", "severity", "week")
+        }
+        assert set(counts["host"]) == {"node01", "node02", "node11"}
+        assert set(counts["job"]) == {"100", "200"}
+        assert set(counts["severity"]) == {"info", "warning", "error", "critical"}
+        assert sum(counts["severity"].values()) == sum(counts["week"].values()) == 40
+        assert min(counts["week"]) == "2026-W20"
+        rows = store.aggregate(Query(), "host")
+        assert rows == sorted(rows, key=lambda b: (-b.count, b.key))
+        assert (
+            sum(b.count for b in store.aggregate(Query(faults=("gpu.*",)), "fault"))
+            == store.search(Query(faults=("gpu.*",))).total
+        )
+
+    def test_of_nothing_there_is_no_bucket(self, store: IncidentStore) -> None:
+        assert list(store.aggregate(Query())) == []
+        assert list(store.aggregate(Query(), "host")) == []
+        assert store.search(Query()) == Page((), 0, None)
+        assert store.lines(LineQuery()) == []
+
+    def test_lines_are_found_by_source_or_host_time_and_words(self, store: IncidentStore) -> None:
+        at_ms = round(START_S * 1000)
+        first = line(XID_LINE, time_ms=at_ms)
+        later = line(
+            "step 40,820 loss 2.31",
+            time_ms=at_ms + 5000,
+            source="node04:/train.log",
+            stream="/train.log",
+            host="node04",
+        )
+        untimed = line("no time", time_ms=None, observed_ms=at_ms + 9000, host=None, rank=None, job=None, level=None)
+        store.put_lines([later, untimed, first])
+        store.refresh()
+        assert store.lines(LineQuery()) == [first, later, untimed]
+        assert store.lines(LineQuery(hosts=("node04",))) == [later]
+        assert store.lines(LineQuery(hosts=("node04",), sources=("node03:/var/log/kern.log",))) == [
+            first,
+            later,
+            untimed,
+        ]
+        assert store.lines(LineQuery(since_ms=at_ms + 1, until_ms=at_ms + 9000)) == [later]
+        assert store.lines(LineQuery(text="xid 79")) == [first]
+        assert store.lines(LineQuery(text="Xid -79")) == []
+        assert store.lines(LineQuery(cluster="c2")) == []
+        assert store.lines(LineQuery(limit=1)) == [first]
+
+    def test_changes_are_told_once_they_are_made(self, store: IncidentStore) -> None:
+        self.put(store, document(1))
+        none, after = store.changes(None)
+        assert none == []
+        told = events(2, more=(settled(), resolved()))
+        self.put(store, folded(told[:3])[0])
+        found, after = store.changes(after)
+        assert folded(told[:3])[0] in found
+        self.put(store, folded(told)[0])
+        found, after = store.changes(after)
+        assert folded(told)[0] in found
+        assert store.changes(after)[1] == after
+
+    def test_a_cleared_store_is_empty_and_takes_all_again(self, store: IncidentStore) -> None:
+        self.put(store, document(1))
+        store.put_lines([line("one")])
+        store.refresh()
+        store.clear()
+        assert store.search(Query()).total == 0
+        assert store.lines(LineQuery()) == []
+        self.put(store, document(1))
+        assert store.search(Query()).documents == (document(1),)
+
+    def test_a_fold_goes_on_from_what_the_store_has(self, store: IncidentStore) -> None:
+        told = events(1, more=(settled(), resolved(), reopened()))
+        store.put_incidents(Projection(store.known, lambda names: []).after(told[:3]))
+        documents = Projection(store.known, lambda names: []).after(told[2:])
+        assert documents == folded(told)
+
+    def test_hostile_text_is_kept_and_found_as_it_is(self, store: IncidentStore) -> None:
+        text = "\x1b[31m<script>alert(1)</script> ' or 1=1; -- %s {{7*7}} \u202e \ud7ff " + "x" * 3000
+        hostile = document(1, text=text, job='"; drop table incidents; --', host="a*b?[c]")
+        self.put(store, hostile)
+        store.put_lines([line(text)])
+        store.refresh()
+        assert store.search(Query(jobs=('"; drop table incidents; --',))).documents == (hostile,)
+        assert store.search(Query(text="script alert")).total == 1
+        assert store.search(Query(hosts=("a*[c]",))).total == 1
+        assert store.lines(LineQuery(text="script"))[0].text == text
+
+    def test_an_incident_without_a_diagnosis_is_unknown(self, store: IncidentStore) -> None:
+        (bare,) = folded(events(1)[:1])
+        self.put(store, bare)
+        assert store.search(Query(faults=("unknown",))).documents == (bare,)
+        assert replace(store.aggregate(Query(), "fault")[0], first_ms=0, last_ms=0).key == "unknown"
