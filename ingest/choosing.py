@@ -6,7 +6,6 @@ Which lines are chosen does not depend on how chunks were cut. What is evidence 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from hashlib import blake2b
 from itertools import islice
 from typing import Any, Final
@@ -26,7 +25,7 @@ _TEXT_BYTES: Final = 4096
 _LOOK_BACK: Final = 20
 _WORST: Final = re2.compile(
     rb"(?i)\b(?:warn(?:ing)?|err(?:or)?|crit(?:ical)?|fatal|emerg|alert|panic|severe|traceback|exception|failed|failure"
-    rb"|abort(?:ed)?|killed|segfault|oops)\b|\b[a-z]+(?:error|exception)\b|(?m:^[EFW][01][0-9][0-3][0-9] )"
+    rb"|abort(?:ed)?|killed|segfault|oops)\b|\b(?-i:\w+(?:Error|Exception))\b|(?m:^[EFW][01][0-9][0-3][0-9] )"
 )
 
 Spots = Callable[[bytes, Decoder], Sequence[int]]
@@ -57,7 +56,7 @@ class SourceLines:
     """The lines of one source. `key` is what the ids of its lines derive from; `told` its format, once that is known.
 
     `before` are the last lines that were not chosen, and `after` is how many are still wanted behind one that was, if
-    they come until `after_ms`.
+    they come until `after_ms`. `seen_ms` is when something came last.
     """
 
     source: Source
@@ -70,6 +69,7 @@ class SourceLines:
     before: deque[_Line] = field(default_factory=deque)
     after: int = 0
     after_ms: int = 0
+    seen_ms: int = 0
 
     def take(
         self, data: bytes, offset: int, line: int, observed_ms: int, arrived_ms: int, formats: Formats, spots: Spots,
@@ -88,13 +88,29 @@ class SourceLines:
             self.before.clear()
             self.after = 0
         self.high = offset + len(data)
-        decoder = self._decoder(formats, data)
-        piece = _Piece(data, offset, line, observed_ms, arrived_ms, decoder, tuple(self.before))
+        when = _When(observed_ms, arrived_ms)
+        yield from self._kept(_cut(data, offset, line), when, formats, spots, choice)
+
+    def take_records(
+        self, lines: Sequence[tuple[int, bytes]], observed_ms: int, formats: Formats, spots: Spots, choice: Choice
+    ) -> Iterator[LogRecord]:
+        """Take lines that came one a record, each with its record's offset, which stands for its place and number."""
+        fresh = [(offset, text) for offset, text in lines if offset >= self.high]
+        if fresh:
+            self.high = fresh[-1][0] + 1
+            yield from self._kept(_given(fresh), _When(observed_ms, observed_ms), formats, spots, choice)
+
+    def _kept(
+        self, lines: "_Lines", when: "_When", formats: Formats, spots: Spots, choice: Choice
+    ) -> Iterator[LogRecord]:
+        self.forget(when.arrived_ms)
+        decoder = self._decoder(formats, lines.data)
+        piece = _Piece(lines, when, decoder, tuple(self.before))
         if choice.every:
             kept = piece.all()
             self.before = deque(piece.line(index) for index in range(max(0, piece.count - _LOOK_BACK), piece.count))
         else:
-            kept = self._near(piece, spots(data, decoder), choice.around)
+            kept = self._near(piece, spots(lines.data, decoder), choice.around)
         for one, why in kept:
             yield self._record(one, why, piece)
 
@@ -105,9 +121,8 @@ class SourceLines:
 
     def _near(self, piece: "_Piece", spots: Sequence[int], around: int) -> Iterator[tuple[_Line, Kept]]:
         """Yield the lines that are worth it and those near them; remember what may be near to what comes."""
-        self.forget(piece.arrived_ms)
         why = piece.worth(spots)
-        if piece.arrived_ms > self.after_ms:
+        if piece.when.arrived_ms > self.after_ms:
             self.after = 0
         last = 0
         for index in sorted(why):
@@ -119,7 +134,7 @@ class SourceLines:
                 yield line, Kept.CONTEXT
             yield piece.line(index), why[index]
             self.before.clear()
-            self.after, self.after_ms, last = around, piece.arrived_ms + NEAR_MS, index + 1
+            self.after, self.after_ms, last = around, piece.when.arrived_ms + NEAR_MS, index + 1
         for near in range(last, min(last + self.after, piece.count)):
             yield piece.line(near), Kept.CONTEXT
         taken = min(self.after, piece.count - last)
@@ -164,43 +179,73 @@ class SourceLines:
         )
 
 
-@dataclass
-class _Piece:
-    """Whole lines that have come at once, taken apart only where it is needed. Blank ones count for nothing."""
+@dataclass(frozen=True, slots=True)
+class _When:
+    """When lines were read by their shipper, and when they came to the log (Unix, milliseconds)."""
 
-    data: bytes
-    offset: int
-    first: int
     observed_ms: int
     arrived_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """Lines in one piece of bytes, as arrays: where each begins and ends in it, its offset in the source, its number.
+
+    `told` tells whether a line without a time has that of the line before it.
+    """
+
+    data: bytes
+    starts: Any
+    ends: Any
+    offsets: Any
+    numbers: Any
+    told: bool = True
+
+
+def _cut(data: bytes, offset: int, first: int) -> _Lines:
+    """Return the lines of bytes from a place in the source; blank ones count for nothing."""
+    raw = np.frombuffer(data, np.uint8)
+    newline = raw == 10
+    ends = np.flatnonzero(newline | (raw == 13))
+    if not len(ends) or ends[-1] != len(raw) - 1:
+        ends = np.append(ends, len(raw))
+    starts = np.append(0, ends[:-1] + 1)
+    before = np.cumsum(newline)[np.maximum(starts - 1, 0)] * (starts > 0)
+    full = ends > starts
+    return _Lines(data, starts[full], ends[full], starts[full] + offset, before[full] + first)
+
+
+def _given(lines: Sequence[tuple[int, bytes]]) -> _Lines:
+    """Return lines that are apart already: what is one record is one line, whatever is in it."""
+    sizes = np.array([len(text) + 1 for _, text in lines])
+    offsets = np.array([offset for offset, _ in lines])
+    ends = np.cumsum(sizes) - 1
+    data = b"".join(text + b"\n" for _, text in lines)
+    return _Lines(data, ends - sizes + 1, ends, offsets, offsets + 1, told=False)
+
+
+@dataclass
+class _Piece:
+    """Whole lines that have come at once, decoded only where it is needed. `earlier` are some from before them."""
+
+    lines: _Lines
+    when: _When
     decoder: Decoder
     earlier: tuple[_Line, ...]
     _decoded: dict[int, Decoded] = field(default_factory=dict)
 
-    @cached_property
-    def _borders(self) -> tuple[Any, Any, Any]:
-        """Return the starts and ends of lines that are not blank, and the line numbers, each as an array."""
-        raw = np.frombuffer(self.data, np.uint8)
-        newline = raw == 10
-        ends = np.flatnonzero(newline | (raw == 13))
-        if not len(ends) or ends[-1] != len(raw) - 1:
-            ends = np.append(ends, len(raw))
-        starts = np.append(0, ends[:-1] + 1)
-        numbers = self.first + np.cumsum(newline)[np.maximum(starts - 1, 0)] * (starts > 0)
-        full = ends > starts
-        return starts[full], ends[full], numbers[full]
-
     @property
     def count(self) -> int:
         """Return the number of lines."""
-        return len(self._borders[0])
+        return len(self.lines.starts)
 
     def line(self, index: int) -> _Line:
         """Return a line."""
-        starts, ends, numbers = self._borders
-        start, end = int(starts[index]), int(ends[index])
-        text = self.data[start : min(end, start + _TEXT_BYTES)]
-        return _Line(self.offset + start, int(numbers[index]), text, self.observed_ms, self.arrived_ms)
+        lines = self.lines
+        start, end = int(lines.starts[index]), int(lines.ends[index])
+        text = lines.data[start : min(end, start + _TEXT_BYTES)]
+        number, offset = int(lines.numbers[index]), int(lines.offsets[index])
+        return _Line(offset, number, text, self.when.observed_ms, self.when.arrived_ms)
 
     def all(self) -> Iterator[tuple[_Line, Kept]]:
         """Yield every line."""
@@ -209,13 +254,8 @@ class _Piece:
 
     def worth(self, spots: Sequence[int]) -> dict[int, Kept]:
         """Return which lines are worth keeping, and why."""
-        starts, ends, _ = self._borders
-        found = {self._at(match.start(), starts): Kept.LEVEL for match in _WORST.finditer(self.data)}
-        found |= {self._at(spot, starts): Kept.EVIDENCE for spot in spots}
-        return {index: why for index, why in found.items() if 0 <= index < len(ends)}
-
-    def _at(self, place: int, starts: Any) -> int:
-        return int(np.searchsorted(starts, place, side="right")) - 1
+        found = {_last(self.lines.starts, match.start()): Kept.LEVEL for match in _WORST.finditer(self.lines.data)}
+        return found | {_last(self.lines.starts, spot): Kept.EVIDENCE for spot in spots}
 
     def decoded(self, line: _Line) -> Decoded:
         """Return what a line says without its prefixes."""
@@ -224,8 +264,8 @@ class _Piece:
         return self._decoded[line.offset]
 
     def time_ms(self, line: _Line) -> int | None:
-        """Return a line's time, or that of the nearest line before it that has one."""
-        for one in islice(self._backwards(line), _LOOK_BACK):
+        """Return a line's time, or, where that is meant, that of the nearest line before it that has one."""
+        for one in islice(self._backwards(line), _LOOK_BACK if self.lines.told else 1):
             time_s = self.decoded(one).origin.time_s
             if time_s is not None:
                 return round(time_s * 1000)
@@ -233,7 +273,11 @@ class _Piece:
 
     def _backwards(self, line: _Line) -> Iterator[_Line]:
         yield line
-        if line.offset >= self.offset:
-            at = self._at(line.offset - self.offset, self._borders[0])
-            yield from (self.line(index) for index in range(at - 1, -1, -1))
+        before = _last(self.lines.offsets, line.offset)
+        yield from (self.line(index) for index in range(before - 1, -1, -1))
         yield from (one for one in reversed(self.earlier) if one.offset < line.offset)
+
+
+def _last(places: Any, wanted: int) -> int:
+    """Return the index of the last of some rising places that is not after a wanted one, -1 if there is none."""
+    return int(np.searchsorted(places, wanted, side="right")) - 1

@@ -54,11 +54,15 @@ class StageMetrics:
         self._dead = self._counter("dead_letters", "Records that could not be read", "reason")
         self._blank = self._counter("blank_lines", "Records of foreign shippers that hold nothing")
         self._incidents = self._counter("incident_events", "Events of incidents", "event")
+        self._indexed = self._counter("documents_indexed", "Documents that the store has taken", "kind")
+        self._not_indexed = self._counter("documents_refused", "Documents that the store does not take", "kind")
+        self._retries = self._counter("bulk_retries", "Times that documents were written again", "reason")
         self._reconnects = self._counter("reconnects", "Times that the log was joined again")
         self._lag = self._gauge("consumer_lag_records", "Records that wait to be read", "topic", "partition")
         self._polled = self._gauge("last_poll_timestamp_seconds", "Unix time of the last successful poll")
         self._spool = self._gauge("spool_bytes", "Bytes that wait on disk for the log to come back")
         self._delay = self._histogram("end_to_end_delay_seconds", "From a line's observation to now", _DELAYS_S)
+        self._bulks = self._histogram("bulk_seconds", "Duration of writing to the store", _TRANSACTIONS_S)
         self._transactions = self._histogram("transaction_seconds", "Duration of transactions", _TRANSACTIONS_S)
 
     def consumed(self, topic: str, records: int, size_bytes: int) -> None:
@@ -98,6 +102,24 @@ class StageMetrics:
     def transaction(self) -> AbstractContextManager[object]:
         """Measure the duration of a `with` block."""
         return self._transactions.time()
+
+    def indexed(self, kind: str, documents: int, refused: int = 0) -> None:
+        """Count documents written to the store, `incident` or `line`, and those that it does not take."""
+        self._indexed.labels(self.stage, kind).inc(documents)
+        self._not_indexed.labels(self.stage, kind).inc(refused)
+
+    def indexed_so_far(self, kind: str) -> int:
+        """Return how many documents the store has taken."""
+        value = self.registry.get_sample_value("relight_documents_indexed_total", {"stage": self.stage, "kind": kind})
+        return int(value or 0)
+
+    def bulk_retry(self, reason: str) -> None:
+        """Count that documents were written again. A reason is one of few words: `busy`, `unavailable`, `full`."""
+        self._retries.labels(self.stage, reason).inc()
+
+    def bulk(self) -> AbstractContextManager[object]:
+        """Measure how long writing to the store takes in a `with` block."""
+        return self._bulks.time()
 
     def spool(self, size_bytes: int) -> None:
         """Tell how many bytes wait on disk."""

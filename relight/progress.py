@@ -1,4 +1,4 @@
-"""A progress bar on long scans: on a terminal only, on standard error, after the first half second."""
+"""A progress bar on long work: on a terminal only, on standard error."""
 
 import sys
 from collections.abc import Iterator
@@ -12,15 +12,27 @@ LONG_BYTES: Final = 64 * 1024 * 1024
 
 
 @contextmanager
-def progress(total_bytes: int) -> Iterator[Advance]:
-    """Yield a function that takes the number of bytes read since its last call."""
-    if total_bytes < LONG_BYTES or not sys.stderr.isatty():
+def progress(total: int, doing: str = "scanning", unit: str = "bytes", long: int = LONG_BYTES) -> Iterator[Advance]:
+    """Yield a function that takes how much has been done since its last call. What is less than `long` has no bar."""
+    if total < long or not sys.stderr.isatty():
         yield lambda count: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
-    columns = (TextColumn("scanning"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    counted: tuple[ProgressColumn, ...] = (DownloadColumn(), TransferSpeedColumn())
+    if unit != "bytes":
+        counted = (MofNCompleteColumn(), TextColumn(unit))
+    columns = (TextColumn(doing), BarColumn(), *counted, TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("scanning", total=total_bytes)
+        task = bar.add_task(doing, total=total)
         yield lambda count: bar.advance(task, count)

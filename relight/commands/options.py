@@ -38,9 +38,10 @@ def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
     def run(flags: Mapping[str, object], config: Path | None, **given: Any) -> Any:
         from relight.metrics import CannotListen
         from relight.settings import Misconfigured, resolve
+        from relight.stores.port import StoreError
         from relight.transports.port import LogError
 
-        with mistakes(Misconfigured, LogError, CannotListen):
+        with mistakes(Misconfigured, LogError, StoreError, CannotListen):
             return command(resolved=resolve(flags, config), **given)
 
     return with_flags(run)

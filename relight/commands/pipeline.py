@@ -71,7 +71,10 @@ def correlate(resolved: "Resolved") -> None:
 @click.command()
 @with_settings
 def index(resolved: "Resolved") -> None:
-    """Read logs and incidents for indexing. So far it only keeps its place."""
+    """Keep incidents, and log lines around what is worth it, where people search: in Elasticsearch, or on this host.
+
+    Elasticsearch is used where elasticsearch.hosts or cloud_id is set, else the store in the embedded log's file.
+    """
     _stage("index", resolved)
 
 
@@ -115,14 +118,23 @@ def run(resolved: "Resolved", paths: tuple[str, ...]) -> None:
     type=click.Path(path_type=Path, exists=True),
     help="Try these rules on the lines that are kept: what would have been diagnosed otherwise?",
 )
+@click.option("--into", type=click.Choice(["store"]), help="Write incidents and lines into the store, as index does.")
+@click.option("--fresh", is_flag=True, help="Empty the store before.")
 @click.option("--format", "-f", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @with_settings
-def replay(resolved: "Resolved", tried_rules: tuple[Path, ...], form: str) -> None:
-    """Rebuild all incidents from the topics, and compare them with what was said. Writes nothing.
+def replay(resolved: "Resolved", tried_rules: tuple[Path, ...], into: str | None, fresh: bool, form: str) -> None:
+    """Rebuild all incidents from the topics, and compare them with what was said. Writes nothing but --into a store.
 
     Without --rules every event is rebuilt from the recorded signals and compared byte for byte. It ends with status 1
     if anything differs: rules have changed since, or settings of the correlation, or relight itself.
     """
+    if into and tried_rules:
+        raise click.UsageError("--into and --rules exclude each other: what rules are tried on is not written.")
+    if fresh and not into:
+        raise click.UsageError("--fresh empties a store: give it with --into store.")
+    if into:
+        _into_store(resolved, fresh)
+        return
     import orjson
 
     from relight.catalogue import resolver
@@ -143,6 +155,27 @@ def replay(resolved: "Resolved", tried_rules: tuple[Path, ...], form: str) -> No
         for line in found.lines():
             click.echo(line)
     sys.exit(1 if found.differences else 0)
+
+
+def _into_store(resolved: "Resolved", fresh: bool) -> None:
+    """Write all that the topics hold into the store."""
+    from relight.progress import progress
+    from relight.rebuild import rebuild, size
+    from relight.stores.opening import open_store, store_place
+    from relight.transports.opening import open_log
+
+    settings = resolved.settings
+    with open_log(settings) as log, open_store(settings) as store:
+        store.check()
+        if fresh:
+            store.clear()
+        with progress(size(log), "indexing", "records", 20_000) as advance:
+            done = rebuild(log, store, settings, advance)
+        store.refresh()
+    click.echo(f"{store_place(settings)}: wrote {done.incidents} incidents and {done.lines} log lines")
+    for reason in done.refused:
+        click.echo(f"relight: {reason}", err=True)
+    sys.exit(1 if done.refused else 0)
 
 
 def _stage(name: str, resolved: "Resolved") -> None:

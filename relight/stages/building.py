@@ -3,11 +3,13 @@
 import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
 from typing import Final
 
+from ingest.choosing import Choice
 from ingest.follow.files import Follower
 from ingest.follow.journal import Journal
 from ingest.follow.kernel import KMSG, KernelLog
@@ -18,6 +20,7 @@ from relight.metrics import StageMetrics
 from relight.scanning import known
 from relight.settings import Settings
 from relight.stages.correlate import Correlate
+from relight.stages.index import Index
 from relight.stages.keep import Keep
 from relight.stages.match import Match
 from relight.stages.names import alone, member_name
@@ -26,6 +29,8 @@ from relight.stages.runner import Runner, Stage
 from relight.stages.ship import Ship
 from relight.stages.sources import matcher
 from relight.stages.spool import Spool
+from relight.stores.opening import open_store
+from relight.stores.port import IncidentStore, StoreError, StoreUnavailable
 from relight.topics import READS
 from relight.transports.opening import open_log
 from relight.transports.port import EventLog, Refused
@@ -34,7 +39,7 @@ JOURNAL: Final = Path("/run/systemd/journal")
 """Where this is, journald runs."""
 
 
-def match(settings: Settings, log: EventLog, metrics: StageMetrics) -> Stage:
+def match(settings: Settings, log: EventLog, metrics: StageMetrics, stop: threading.Event) -> Stage:
     """Return the stage that matches."""
     rules = tuple(settings.match.rules)
     return Match(
@@ -49,7 +54,7 @@ def match(settings: Settings, log: EventLog, metrics: StageMetrics) -> Stage:
     )
 
 
-def correlate(settings: Settings, log: EventLog, metrics: StageMetrics) -> Stage:
+def correlate(settings: Settings, log: EventLog, metrics: StageMetrics, stop: threading.Event) -> Stage:
     """Return the stage that correlates."""
     return Correlate(
         log,
@@ -60,17 +65,49 @@ def correlate(settings: Settings, log: EventLog, metrics: StageMetrics) -> Stage
     )
 
 
-def index(settings: Settings, log: EventLog, metrics: StageMetrics) -> Stage:
-    """Return the stage that will index logs and incidents."""
-    return Keep("index", READS["index"])
+def index(settings: Settings, log: EventLog, metrics: StageMetrics, stop: threading.Event) -> Stage:
+    """Return the stage that indexes logs and incidents.
+
+    Raises:
+        Refused: the store cannot be used as it is.
+    """
+    store = open_store(settings, stop.wait, metrics.bulk_retry)
+    try:
+        store.check()
+    except StoreUnavailable:
+        pass  # it may come
+    except StoreError as error:
+        store.close()
+        raise Refused(str(error)) from error
+    return indexing(log, store, settings, metrics, stop.wait)
 
 
-def remediate(settings: Settings, log: EventLog, metrics: StageMetrics) -> Stage:
+def indexing(
+    log: EventLog, store: IncidentStore, settings: Settings, metrics: StageMetrics, waited: Callable[[float], bool]
+) -> Index:
+    """Return what indexes into a store; `waited(seconds)` waits, and tells whether the process is to stop."""
+    own = settings.index
+    return Index(
+        log,
+        store,
+        matcher(tuple(settings.match.rules)),
+        metrics,
+        choice=None if own.lines == "none" else Choice(own.lines == "all", own.around),
+        waited=waited,
+        cluster=settings.cluster.name,
+        trusted=settings.topics.trusted,
+        lines_days=own.lines_days,
+        bulk_bytes=own.bulk_bytes,
+        snapshot_s=settings.match.snapshot_s,
+    )
+
+
+def remediate(settings: Settings, log: EventLog, metrics: StageMetrics, stop: threading.Event) -> Stage:
     """Return the stage that will plan remediation."""
     return Keep("remediate", READS["remediate"])
 
 
-STAGES: Final[dict[str, Callable[[Settings, EventLog, StageMetrics], Stage]]] = {
+STAGES: Final[dict[str, Callable[[Settings, EventLog, StageMetrics, threading.Event], Stage]]] = {
     "match": match,
     "correlate": correlate,
     "index": index,
@@ -91,8 +128,12 @@ def stage(name: str, settings: Settings, stop: threading.Event) -> Built:
     metrics = StageMetrics(name)
 
     def work() -> None:
-        with member_name(settings.cluster.member, name) as member, open_log(settings) as log:
-            Runner(STAGES[name](settings, log, metrics), log, member, metrics, stop).run()
+        with (
+            member_name(settings.cluster.member, name) as member,
+            open_log(settings) as log,
+            closing(STAGES[name](settings, log, metrics, stop)) as made,
+        ):
+            Runner(made, log, member, metrics, stop).run()
 
     return Built(Worker(name, work), metrics)
 

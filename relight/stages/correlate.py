@@ -120,6 +120,9 @@ class Correlate:
                 share.snapshot_s = now
                 yield from self._snapshots(partition, share)
 
+    def close(self) -> None:
+        """Hold nothing that has to be let go of."""
+
     def _snapshots(self, partition: Partition, share: _Share) -> Iterator[Outgoing]:
         """Yield the states of the clusters that have changed, and the offsets from which the rest is to be read."""
         said = self._log.spans(INCIDENTS)[partition.number].end

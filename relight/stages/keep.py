@@ -1,4 +1,4 @@
-"""A stage that reads its topics and keeps its place, and does nothing with them yet: `index` and `remediate`."""
+"""A stage that reads its topics and keeps its place, and does nothing with them yet: `remediate`."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -26,3 +26,6 @@ class Keep:
     def beat(self) -> Iterable[Outgoing]:
         """Return nothing."""
         return ()
+
+    def close(self) -> None:
+        """Hold nothing that has to be let go of."""

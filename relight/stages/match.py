@@ -101,6 +101,9 @@ class Match:
                 share.snapshot_s = now
                 yield from self._snapshots(partition, share, now)
 
+    def close(self) -> None:
+        """Hold nothing that has to be let go of."""
+
     def _refusing(self, letters: list[Outgoing]) -> Refuse:
         def refuse(record: Record, reason: str) -> None:
             if _blank(record):

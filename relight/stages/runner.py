@@ -68,6 +68,10 @@ class Stage(Protocol):
         """Return what is due because time has passed; called after every poll."""
         ...
 
+    def close(self) -> None:
+        """Let go of what it holds besides its state. Never raises."""
+        ...
+
 
 @dataclass
 class Runner:

@@ -94,7 +94,7 @@ class Sources:
 
     def _chunk(self, fed: dict[Any, Fed], record: Record, shipped: Shipped) -> None:
         """Add a chunk to what its source is fed; if it does not follow what is there already, that is fed first."""
-        key = f"{shipped.cluster}\0{shipped.host}\0{shipped.stream}\0{shipped.generation}"
+        key = key_of(shipped)
         if record.offset < self.covered.get(key, 0):
             return
         if (own := fed.get(key)) is None:
@@ -116,8 +116,8 @@ class Sources:
         line = foreign_line(record.value or b"", record.key, record.time_ms)
         place = line.host, line.stream, record.partition
         if (own := fed.get(place)) is None:
-            key = f"{self.cluster}\0{line.host}\0{line.stream}\0{record.topic}/{record.partition}"
-            own = fed[place] = self._begun(key, _told(line, self.cluster, record), trusted=False)
+            key = foreign_key(line, self.cluster, record)
+            own = fed[place] = self._begun(key, told_of(line, self.cluster, record), trusted=False)
         if record.offset < self.covered.get(own.stream.source.key, 0):
             return
         if not own.pieces:
@@ -128,7 +128,7 @@ class Sources:
     def _begun(self, key: str, shipped: Shipped, *, trusted: bool) -> Fed:
         stream = self.streams.get(key)
         if stream is None:
-            stream = self.streams[key] = SourceStream(_source(shipped, key, trusted))
+            stream = self.streams[key] = SourceStream(source_of(shipped, key, trusted))
         self.seen_s[key] = time.monotonic()
         return Fed(stream, shipped.cluster)
 
@@ -155,7 +155,17 @@ def matcher(rules: tuple[Path, ...]) -> Matcher:
     return Matcher(Scanner(*automaton(known(rules))), LogFormats(), shown)
 
 
-def _told(line: ForeignLine, cluster: str, record: Record) -> Shipped:
+def key_of(shipped: Shipped) -> str:
+    """Return what tells a source from all others: the key of its state, and what ids derive from."""
+    return f"{shipped.cluster}\0{shipped.host}\0{shipped.stream}\0{shipped.generation}"
+
+
+def foreign_key(line: ForeignLine, cluster: str, record: Record) -> str:
+    """Return what tells the source of a foreign shipper's lines from all others."""
+    return f"{cluster}\0{line.host}\0{line.stream}\0{record.topic}/{record.partition}"
+
+
+def told_of(line: ForeignLine, cluster: str, record: Record) -> Shipped:
     """Return what the record of a foreign shipper says of its source."""
     return Shipped(
         cluster=cluster,
@@ -171,7 +181,7 @@ def _told(line: ForeignLine, cluster: str, record: Record) -> Shipped:
     )
 
 
-def _source(shipped: Shipped, key: str, trusted: bool) -> Source:
+def source_of(shipped: Shipped, key: str, trusted: bool) -> Source:
     """Return the source that a shipper's chunks are of. Only who is trusted vouches for host and provenance."""
     path = tuple(part for part in PurePath(shipped.stream).parts if part != "/")
     named = origin_of(path)

@@ -1,5 +1,6 @@
 """Opens the store that the settings name: Elasticsearch where it is set, else the embedded one."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -7,15 +8,27 @@ if TYPE_CHECKING:
     from relight.stores.port import IncidentStore
 
 
-def open_store(settings: "Settings") -> "IncidentStore":
+def open_store(
+    settings: "Settings",
+    waited: Callable[[float], bool] | None = None,
+    retried: Callable[[str], None] = lambda reason: None,
+) -> "IncidentStore":
     """Open the store. An adapter is imported only where it is used: Elasticsearch's client takes a third of a second.
+
+    Args:
+        settings: say which one it is.
+        waited: waits so many seconds, and tells whether to give up: where nothing else is given, it never does.
+        retried: is told why something is written again.
 
     Raises: StoreError.
     """
     if settings.elasticsearch.used:
         from relight.stores.elastic import ElasticStore
 
-        return ElasticStore(settings.elasticsearch)
+        index, more = settings.index, {"waited": waited} if waited else {}
+        return ElasticStore(
+            settings.elasticsearch, lines_days=index.lines_days, bulk_bytes=index.bulk_bytes, retried=retried, **more
+        )
     from relight.stores.embedded import EmbeddedStore
 
     return EmbeddedStore(settings.embedded.path, durable=settings.embedded.durable)

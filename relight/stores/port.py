@@ -168,6 +168,13 @@ class IncidentStore(Protocol):
         """
         ...
 
+    def forget_lines(self, before_ms: int) -> int:
+        """Forget some of the lines of before a time (Unix, milliseconds), return how many: 0 when there are no more.
+
+        Where days of lines have a lifecycle of their own, nothing is left to do.
+        """
+        ...
+
     def refresh(self) -> None:
         """Let searches see what has been put."""
         ...

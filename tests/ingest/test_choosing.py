@@ -1,0 +1,177 @@
+"""Which lines of a source a store keeps, and what it knows of them."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.choosing import NEAR_MS, Choice, SourceLines
+from ingest.decode import LogFormats
+from schemas.record import Decoder, LogRecord, Origin, Source
+from schemas.vocabulary import Kept, Provenance
+
+NOW_MS = 1_800_000_000_000
+SOURCE = Source(name="n1:/log/train.log", stream="n1:/log/train.log", origin=Origin(host="n1"), key="k", vouched=True)
+EVIDENCE = b"[rank3] NVRM: Xid 79"
+
+
+def spots(data: bytes, decoder: Decoder) -> list[int]:
+    found, at = [], data.find(EVIDENCE)
+    while at >= 0:
+        found.append(at)
+        at = data.find(EVIDENCE, at + 1)
+    return found
+
+
+def fresh() -> SourceLines:
+    return SourceLines(SOURCE, "c1", "c1\0n1\0/log/train.log\0g")
+
+
+def chosen(pieces: Sequence[bytes], choice: Choice, gaps_ms: Sequence[int] = ()) -> list[LogRecord]:
+    """Return what is kept of a source that comes in pieces, gaps of time between them."""
+    lines, offset, line, at_ms, found = fresh(), 0, 1, NOW_MS, []
+    for number, piece in enumerate(pieces):
+        at_ms += gaps_ms[number] if number < len(gaps_ms) else 0
+        found += lines.take(piece, offset, line, NOW_MS, at_ms, LogFormats(), spots, choice)
+        offset, line = offset + len(piece), line + piece.count(b"\n")
+    return found
+
+
+def texts(records: Sequence[LogRecord]) -> list[str]:
+    return [record.text for record in records]
+
+
+def around(number: int) -> Choice:
+    return Choice(every=False, around=number)
+
+
+def log(count: int, *, evidence: Sequence[int] = (), errors: Sequence[int] = ()) -> list[bytes]:
+    marks = {**dict.fromkeys(evidence, EVIDENCE), **dict.fromkeys(errors, b"ERROR: no")}
+    return [b"step %d %s\n" % (number, marks.get(number, b"ok")) for number in range(count)]
+
+
+def test_all_lines_are_kept_with_their_places() -> None:
+    records = chosen([b"one\n\ntwo\r\nthree\rfour\n"], Choice(every=True, around=0))
+    assert [(r.text, r.line, r.offset_bytes, r.kept) for r in records] == [
+        ("one", 1, 0, Kept.ALL),
+        ("two", 3, 5, Kept.ALL),
+        ("three", 4, 10, Kept.ALL),
+        ("four", 4, 16, Kept.ALL),
+    ]
+
+
+def test_lines_around_evidence_and_errors_are_kept_and_say_why() -> None:
+    records = chosen([b"".join(log(30, evidence=[10], errors=[20]))], around(2))
+    assert [(r.line - 1, r.kept) for r in records] == [
+        (8, Kept.CONTEXT), (9, Kept.CONTEXT), (10, Kept.EVIDENCE), (11, Kept.CONTEXT), (12, Kept.CONTEXT),
+        (18, Kept.CONTEXT), (19, Kept.CONTEXT), (20, Kept.LEVEL), (21, Kept.CONTEXT), (22, Kept.CONTEXT),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"WARNING: clock skew", b"2026-05-12 03:00:00,123 - ERROR - no", b'{"level":"error","msg":"x"}',
+        b"Traceback (most recent call last):", b"RuntimeError: CUDA error", b"E0512 03:00:00.123456 12 a.cc:1] no",
+        b"kernel panic", b"torch.cuda.OutOfMemoryError: no", b"fatal: it ended", b"Segfault at 0",
+    ],
+)  # fmt: skip
+def test_a_line_that_warns_or_is_an_error_is_kept(line: bytes) -> None:
+    assert [r.kept for r in chosen([b"a\n" * 9 + line + b"\n" + b"b\n" * 9], around(0))] == [Kept.LEVEL]
+
+
+@pytest.mark.parametrize("line", [b"step 7 loss 2.31 error_rate 0.1", b"terror", b"warned_up", b"WARMUP done"])
+def test_a_line_that_only_looks_like_it_is_not_kept(line: bytes) -> None:
+    assert chosen([line + b"\n"], around(3)) == []
+
+
+@given(
+    marks=st.lists(st.sampled_from(["", "", "", "e", "x"]), max_size=40),
+    number=st.integers(0, 4),
+    cuts=st.sets(st.integers(1, 39)),
+)
+def test_the_same_lines_are_kept_however_they_were_cut(marks: list[str], number: int, cuts: set[int]) -> None:
+    lines = log(
+        len(marks),
+        evidence=[i for i, mark in enumerate(marks) if mark == "e"],
+        errors=[i for i, mark in enumerate(marks) if mark == "x"],
+    )
+    worth = [i for i, mark in enumerate(marks) if mark]
+    near = {i for at in worth for i in range(max(0, at - number), min(len(marks), at + number + 1))}
+    edges = [0, *sorted(cut for cut in cuts if cut < len(lines)), len(lines)]
+    pieces = [b"".join(lines[begin:end]) for begin, end in pairwise(edges)]
+    records = chosen([piece for piece in pieces if piece], around(number))
+    assert [record.line - 1 for record in records] == sorted(near)
+    assert records == chosen([b"".join(lines)] if lines else [], around(number))
+
+
+def test_what_came_much_earlier_or_later_is_not_near() -> None:
+    lines = log(9, evidence=[4])
+    gaps = [0] * 9
+    gaps[4] = gaps[6] = NEAR_MS + 1
+    assert [record.line - 1 for record in chosen(lines, around(3), gaps)] == [4, 5]
+
+
+def test_bytes_that_were_there_already_are_dropped() -> None:
+    lines, data = fresh(), b"".join(log(10))
+    every = Choice(every=True, around=0)
+
+    def take(begin: int, end: int) -> list[LogRecord]:
+        at, line = begin, data[:begin].count(b"\n") + 1
+        return list(lines.take(data[begin:end], at, line, NOW_MS, NOW_MS, LogFormats(), spots, every))
+
+    size = len(data) // 10
+    first, again, rest = take(0, 5 * size), take(2 * size, 7 * size), take(0, len(data))
+    assert [record.line for record in (*first, *again, *rest)] == list(range(1, 11))
+
+
+def test_nothing_is_near_across_missing_bytes() -> None:
+    lines = fresh()
+    list(lines.take(b"a\nb\n", 0, 1, NOW_MS, NOW_MS, LogFormats(), spots, around(3)))
+    found = list(lines.take(b"ERROR: no\nc\n", 100, 9, NOW_MS, NOW_MS, LogFormats(), spots, around(3)))
+    assert [(record.text, record.line) for record in found] == [("ERROR: no", 9), ("c", 10)]
+
+
+def test_an_id_follows_from_where_the_line_is() -> None:
+    every = Choice(every=True, around=0)
+    whole, cut = chosen([b"one\ntwo\n"], every), chosen([b"one\n", b"two\n"], every)
+    assert [r.id for r in whole] == [r.id for r in cut]
+    assert len({r.id for r in whole}) == 2
+
+
+def test_a_line_without_a_time_has_that_of_the_line_before() -> None:
+    data = b"2026-05-12 03:00:00,500 - INFO - step\nTraceback (most recent call last):\n  File x\n"
+    first, second, third = chosen([data], Choice(every=True, around=0))
+    assert first.time_ms == second.time_ms == third.time_ms
+    assert first.time_ms is not None
+    assert first.time_ms % 1000 == 500
+    assert chosen([b"no time\n"], Choice(every=True, around=0))[0].time_ms is None
+
+
+def test_the_shippers_host_outranks_the_lines() -> None:
+    (record,) = chosen([b"May 12 03:00:00 other kernel: ERROR: no\n"], around(0))
+    assert record.host == "n1"
+
+
+def test_secrets_and_escapes_are_gone() -> None:
+    (record,) = chosen([b"ERROR: \x1b[31mpassword=hunter2hunter2\x1b[0m\n"], around(0))
+    assert record.text == "ERROR: password=[masked]"
+
+
+def test_a_line_of_a_megabyte_is_cut() -> None:
+    (record,) = chosen([b"ERROR: " + b"x" * 1_000_000 + b"\n"], around(0))
+    assert len(record.text) <= 2000
+
+
+def test_records_of_a_foreign_shipper_are_lines_by_their_offsets() -> None:
+    source = Source(name="n1:app", stream="n1:app", origin=Origin(host="n1", provenance=Provenance.UNKNOWN), key="k")
+    lines = SourceLines(source, "c1", "k")
+    given_ = [(100, b"fine"), (104, b"ERROR: one\nwith a second line"), (109, b"fine again"), (110, b"far")]
+    records = list(lines.take_records(given_, NOW_MS, LogFormats(), spots, around(1)))
+    assert [(r.offset_bytes, r.line, r.kept) for r in records] == [
+        (100, 101, Kept.CONTEXT), (104, 105, Kept.LEVEL), (109, 110, Kept.CONTEXT),
+    ]  # fmt: skip
+    assert records[1].text == "ERROR: one with a second line"
+    assert list(lines.take_records(given_, NOW_MS, LogFormats(), spots, around(1))) == []
