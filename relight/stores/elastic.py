@@ -54,7 +54,7 @@ class ElasticStore:
         """
         self.place = f"Elasticsearch at {', '.join(settings.hosts) or settings.cloud_id}"
         self.client = connect(settings)
-        self._settings, self._days = settings, lines_days
+        self.prefix, self._days = settings.prefix, lines_days
         self._names = elastic_setup.Names(settings.prefix)
         self._bulk = Bulk(self.client, self.place, bulk_bytes, waited, retried)
 
@@ -184,7 +184,7 @@ class ElasticStore:
             there = self.client.indices.get(index=self._names.all, expand_wildcards="all", filter_path="*.aliases")
             for index in sorted(there):
                 self.client.indices.delete(index=index)
-            elastic_setup.make_indices(self.client, self._settings.prefix)
+            elastic_setup.make_indices(self.client, self.prefix)
 
     def close(self) -> None:
         """Close the connections."""
