@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 from elasticsearch import Elasticsearch
 
-from relight.stores.elastic_client import CREDENTIALS, ROOM, is_block, translated
+from relight.stores.elastic_client import CREDENTIALS, ROOM, is_full, translated
 from relight.stores.port import Refusal, StoreFull, StoreRefused, StoreUnavailable
 
 BULK_BYTES: Final = 4 * 1024 * 1024
@@ -84,7 +84,7 @@ class Bulk:
                     continue
                 error = outcome.get("error") or {}
                 said = _reason(error)
-                if status == _BUSY or status >= 500:
+                if (status == _BUSY or status >= 500) and not is_full(str(error.get("type")), said):
                     again.append(action)
                     reason = f"{error.get('type')}: {said}"
                 else:
@@ -100,9 +100,9 @@ class Bulk:
 
     def _may_go_on(self, status: int, kind: str, reason: str) -> None:
         """Make sure that it is the document that is refused, and not everything. Raises: StoreError."""
-        if is_block(kind):
+        if is_full(kind, reason):
             raise StoreFull(f"{self._place} takes nothing: {reason}. {ROOM}")
-        if status in (401, 403):
+        if status == 401 or kind == "security_exception":
             raise StoreRefused(f"{self._place} does not let relight write ({reason}). {CREDENTIALS}")
         if status == 404:
             raise StoreRefused(f"{self._place} is not set up ({reason}): run `relight setup elasticsearch`")

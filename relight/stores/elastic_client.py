@@ -18,6 +18,7 @@ MAJOR: Final = 9
 
 _JSON: Final = {"accept": "application/json"}
 _BUSY: Final = 429
+_OTHER_LANGUAGE: Final = 406
 
 
 def connect(settings: models.Elasticsearch) -> Elasticsearch:
@@ -51,7 +52,7 @@ def translated(client: Elasticsearch, place: str) -> Iterator[None]:
     try:
         yield
     except elasticsearch.UnsupportedProductError as error:
-        raise StoreRefused(f"{place}: {_what(client)}. relight needs Elasticsearch {MAJOR}") from error
+        raise _unusable(place, _stranger(client)) from error
     except elasticsearch.ApiError as error:
         raise meaning(error, client, place) from error
     except elastic_transport.TlsError as error:
@@ -63,15 +64,17 @@ def translated(client: Elasticsearch, place: str) -> Iterator[None]:
 def meaning(error: elasticsearch.ApiError, client: Elasticsearch, place: str) -> StoreError:
     """Return what an answer that is an error means for the caller."""
     status, kind, reason = error.status_code, *_said(error.body)
-    if kind == "media_type_header_exception":
-        return StoreRefused(f"{place}: {_what(client)}. relight needs Elasticsearch {MAJOR}")
-    if is_block(kind):
+    if kind == "media_type_header_exception" or status == _OTHER_LANGUAGE:
+        return _unusable(place, _stranger(client))
+    if is_full(kind, reason):
         return StoreFull(f"{place} takes nothing: {reason}. {ROOM}")
     if status in (401, 403):
         return StoreRefused(f"{place} does not let relight in ({reason}). {CREDENTIALS}")
     if status == _BUSY or status >= 500:
         return StoreUnavailable(f"{place} is busy or not well: {status}, {reason}")
     if kind == "index_not_found_exception":
+        if stranger := _stranger(client):
+            return _unusable(place, stranger)
         return StoreRefused(f"{place} is not set up ({reason}): run `relight setup elasticsearch`")
     return StoreRefused(f"{place} refuses: {status}, {kind}: {reason}")
 
@@ -83,9 +86,12 @@ ROOM: Final = (
 )
 
 
-def is_block(kind: str) -> bool:
-    """Tell whether an error says that an index is read-only, as all are on a disk that is nearly full."""
-    return kind == "cluster_block_exception"
+def is_full(kind: str, reason: str) -> bool:
+    """Tell whether an error says that there is no room: on a disk that is nearly full all indices are read-only.
+
+    An index that a person has made read-only refuses a document, as any other that cannot take it.
+    """
+    return kind == "cluster_block_exception" and "read-only-allow-delete" in reason
 
 
 def check_product(client: Elasticsearch, place: str) -> str:
@@ -94,19 +100,26 @@ def check_product(client: Elasticsearch, place: str) -> str:
         told = client.nodes.info(filter_path="nodes.*.version")
     versions = sorted({node["version"] for node in told.get("nodes", {}).values()})
     if not versions or any(int(version.split(".")[0]) < MAJOR for version in versions):
-        raise StoreRefused(f"{place} is Elasticsearch {', '.join(versions)}. relight needs Elasticsearch {MAJOR}")
+        raise _unusable(place, f"this is Elasticsearch {', '.join(versions)}")
     return ", ".join(versions)
 
 
-def _what(client: Elasticsearch) -> str:
-    """Return what a server says that it is: asked without the header that only version 9 understands."""
+def _unusable(place: str, stranger: str | None) -> StoreRefused:
+    what = stranger or "this is not Elasticsearch, or an old one"
+    return StoreRefused(f"{place}: {what}. relight needs Elasticsearch {MAJOR}")
+
+
+def _stranger(client: Elasticsearch) -> str | None:
+    """Return what a server says that it is if it is none for relight, asked as any version understands it."""
     try:
         answer = client.transport.perform_request("GET", "/", headers=_JSON, max_retries=0)
         version = answer.body["version"]
         name = {"opensearch": "OpenSearch"}.get(version.get("distribution"), "Elasticsearch")
-        return f"this is {name} {version['number']}"
+        number = str(version["number"])
     except Exception:
-        return "this is not Elasticsearch, or an old one"
+        return None
+    known = name == "Elasticsearch" and int(number.split(".")[0]) >= MAJOR
+    return None if known else f"this is {name} {number}"
 
 
 def _said(body: object) -> tuple[str, str]:
