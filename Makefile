@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ROUNDS ?= 1000
 SEED ?= 1
 
-.PHONY: demo test check bench bench-pipeline chaos docs clean
+.PHONY: demo test check bench bench-pipeline bench-store chaos docs clean
 
 demo: $(VENV)/ready
 	@echo "Scanning a synthetic run of four hosts (docs/example-run):"
@@ -28,6 +28,9 @@ bench: $(VENV)/ready
 
 bench-pipeline: $(VENV)/ready
 	$(BIN)/python -m bench.pipeline
+
+bench-store: $(VENV)/ready
+	$(BIN)/python -m bench.store
 
 chaos: $(VENV)/ready
 	$(BIN)/python -m bench.chaos --rounds $(ROUNDS) --log embedded --seed $(SEED)

@@ -82,7 +82,8 @@ class Ship:
             if pieces:
                 self._keep(feed, pieces)
                 lines = lines or any(piece.value for piece in pieces)
-        self.metrics.polled()
+        if self._target is not None:
+            self.metrics.polled()
         self.metrics.spool(self.spool.size_bytes)
         if time.monotonic() - self._saved_s >= SAVE_S:
             self._save()
