@@ -17,6 +17,8 @@ from typing import Final
 
 from relight.settings import Misconfigured, Resolved, Settings, resolve
 from relight.setup import compared
+from relight.stores.opening import open_store, store_place
+from relight.stores.port import StoreError
 from relight.topics import READS, SNAPSHOTS, TOPICS, group_of, specs
 from relight.transports.opening import open_log, place, software
 from relight.transports.port import EventLog, LogError, Outgoing, Partition, Span, TopicSpec
@@ -76,13 +78,15 @@ def examined(
         return
     with log:
         yield from _log(log, settings, begun, write=write, now=now)
+    if settings.elasticsearch.used:
+        yield _store(settings)
 
 
 def _configuration(resolved: Resolved) -> Finding:
     file = resolved.file
     changed = sum(setting.origin != "default" for setting in resolved.origins)
     seen = f"{file or 'no file'}; {changed} of {len(resolved.origins)} settings are not defaults"
-    keeps = any(s.key == "kafka.password" and s.origin == str(file) for s in resolved.origins)
+    keeps = any(s.key in resolved.settings.secrets and s.origin == str(file) for s in resolved.origins)
     if file and keeps and file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
         return Finding(
             Sign.WARN, "configuration", f"{file} holds a password and others may read it", f"chmod 600 {file}"
@@ -116,7 +120,7 @@ def _log(log: EventLog, settings: Settings, begun: float, *, write: bool, now: C
     except LogError as error:
         yield Finding(Sign.FAIL, "log", str(error))
         return
-    yield Finding(Sign.OK, "log", f"{place(settings)} answers after {time.monotonic() - begun:.2f} s")
+    yield Finding(Sign.OK, "log", f"{place(settings)} answers after {_since(begun)}")
     yield from _tried("version", _version(settings))
     yield from _topics(there, settings)
     if not any(topic.name in there for topic in TOPICS):
@@ -128,6 +132,21 @@ def _log(log: EventLog, settings: Settings, begun: float, *, write: bool, now: C
         yield from _tried(f"group {group}", _group(log, group, [t for t in topics if t in spans], spans, now))
     clock = _probe(log, spans, now) if write and SNAPSHOTS in spans else _newest(log, spans, now)
     yield from _tried("clock", clock)
+
+
+def _store(settings: Settings) -> Finding:
+    """Tell whether Elasticsearch can be searched and written. The embedded store lies in the log's own file."""
+    begun = time.monotonic()
+    try:
+        with open_store(settings) as store:
+            store.check()
+    except StoreError as error:
+        return Finding(Sign.FAIL, "store", str(error))
+    return Finding(Sign.OK, "store", f"{store_place(settings)} is set up, and answers after {_since(begun)}")
+
+
+def _since(begun: float) -> str:
+    return f"{time.monotonic() - begun:.2f} s"
 
 
 def _tried(check: str, findings: Iterator[Finding]) -> Iterator[Finding]:

@@ -198,8 +198,7 @@ def _run(resolved: "Resolved", built: Sequence["Built"], stop: "Event") -> None:
 
     gc.enable()
     settings = resolved.settings
-    password = settings.kafka.password
-    configure(settings.log.level, settings.log.format, [password.get_secret_value()] if password else [])
+    configure(settings.log.level, settings.log.format, settings.secrets.values())
     with ExitStack() as stack:
         if settings.metrics.port:
             for number, one in enumerate(built):

@@ -158,9 +158,7 @@ class Elasticsearch(Model):
     api_key: SecretStr | None = Field(None, description="an API key, instead of user and password; never shown")
     ca_file: File | None = Field(None, description="PEM file of who vouches for nodes; without it the system's")
     timeout_s: PositiveFloat = Field(10, description="how long an answer is waited for")
-    prefix: str = Field(
-        "relight", pattern=_INDEX_NAME, description="what names of indices and templates begin with"
-    )
+    prefix: str = Field("relight", pattern=_INDEX_NAME, description="what names of indices and templates begin with")
     shards: PositiveInt = Field(1, description="primary shards of a day of log lines")
     replicas: NonNegativeInt = Field(1, description="copies of each shard")
 
@@ -238,6 +236,15 @@ class Settings(BaseSettings):
     kibana: Kibana = Field(default_factory=Kibana)
     metrics: Metrics = Field(default_factory=Metrics)
     log: Log = Field(default_factory=Log)
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        """Return what must not be shown, by the key of its setting."""
+        sections = ((name, getattr(self, name)) for name in type(self).model_fields)
+        values = (
+            (f"{name}.{field}", getattr(own, field)) for name, own in sections for field in type(own).model_fields
+        )
+        return {key: value.get_secret_value() for key, value in values if isinstance(value, SecretStr)}
 
     @classmethod
     def settings_customise_sources(

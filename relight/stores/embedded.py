@@ -81,14 +81,14 @@ class EmbeddedStore:
     def known(self, ids: Sequence[str]) -> Mapping[str, IncidentDocument]:
         """Return the incidents with these ids that are there."""
         with self._reading() as connection:
-            query = "select document from incidents where id=?"
+            query = "select document from whole where id=?"
             rows = (connection.execute(query, (name,)).fetchone() for name in ids)
             return {found.id: found for row in rows if row for found in [_document(row[0])]}
 
     def get(self, prefix: str) -> Sequence[IncidentDocument]:
         """Return the incidents, at most ten, whose ids begin like this."""
         with self._reading() as connection:
-            query = "select document from incidents where id>=? and id<? order by id limit 10"
+            query = "select document from whole where id>=? and id<? order by id limit 10"
             return [_document(row[0]) for row in connection.execute(query, (prefix, prefix + "\x7f"))]
 
     def search(
@@ -108,7 +108,7 @@ class EmbeddedStore:
             if after is not None:
                 where = where.also(f"({value} {beyond} ? or ({value} = ? and id > ?))", after[0], *after)
             rows = connection.execute(
-                f"select document, {value}, id from incidents where {where.sql} order by {value} {order}, id limit ?",  # noqa: S608 - made of constants
+                f"select document, {value}, id from whole where {where.sql} order by {value} {order}, id limit ?",  # noqa: S608 - made of constants
                 (*where.values, limit + 1),
             ).fetchall()
         last = rows[limit - 1] if len(rows) > limit else None
@@ -148,7 +148,7 @@ class EmbeddedStore:
             (last,) = connection.execute("select last from changes").fetchone()
             if after is None:
                 return [], str(last)
-            query = "select document from incidents where change>? order by change"
+            query = "select document from whole where change>? order by change"
             return [_document(row[0]) for row in connection.execute(query, (int(after),))], str(last)
 
     def refresh(self) -> None:
@@ -208,9 +208,10 @@ def _put_incident(connection: sqlite3.Connection, document: IncidentDocument) ->
     found = facets(document)
     (change,) = connection.execute("update changes set last=last+1 returning last").fetchone()
     number = known[0] if known else None
-    row = (number, *(getattr(found, name) for name in _COLUMNS), change, document.model_dump_json())
-    names, marks = ", ".join(("number", *_COLUMNS, "change", "document")), ", ".join("?" * len(row))
+    row = (number, *(getattr(found, name) for name in _COLUMNS), change)
+    names, marks = ", ".join(("number", *_COLUMNS, "change")), ", ".join("?" * len(row))
     number = connection.execute(f"insert or replace into incidents ({names}) values ({marks})", row).lastrowid  # noqa: S608 - made of constants
+    connection.execute("insert or replace into documents values (?, ?)", (number, document.model_dump_json()))
     connection.execute("delete from incident_hosts where number=?", (number,))
     connection.executemany("insert into incident_hosts values (?, ?)", ((number, host) for host in found.hosts))
     connection.execute("delete from incident_words where rowid=?", (number,))

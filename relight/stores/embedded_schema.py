@@ -1,4 +1,7 @@
-"""The tables of the embedded store. They lie beside those of the log, and can be emptied: the topics have it all."""
+"""The tables of the embedded store. They lie beside those of the log, and can be emptied: the topics have it all.
+
+Documents lie apart from what incidents are found by, so that looking for some does not read them all.
+"""
 
 import sqlite3
 from typing import Final
@@ -14,8 +17,10 @@ create table incidents (
   state text not null, opened_ms integer not null, updated_ms integer not null, began_ms integer, ended_ms integer,
   fault text not null, signature text not null, severity integer not null, impact text not null, domain text not null,
   confidence integer not null, job text, ranks integer not null, week text not null, detection_ms integer,
-  recovery_ms integer, lost_gpu_ms integer, change integer not null, document text not null
+  recovery_ms integer, lost_gpu_ms integer, change integer not null
 );
+create table documents (number integer primary key, document text not null);
+create view whole as select * from incidents join documents using (number);
 create index incidents_opened on incidents (opened_ms, id);
 create index incidents_changed on incidents (change);
 create table incident_hosts (number integer, host text, primary key (number, host)) without rowid;
@@ -31,7 +36,16 @@ create index lines_by_host on lines (host, at_ms);
 create index lines_by_time on lines (at_ms);
 create virtual table line_words using fts5(words, content='', {_TOKENS});
 insert into store values ({VERSION})"""  # noqa: S608 - made of constants
-_TABLES: Final = ("store", "incidents", "incident_hosts", "changes", "incident_words", "lines", "line_words")
+_TABLES: Final = (
+    "store",
+    "incidents",
+    "documents",
+    "incident_hosts",
+    "changes",
+    "incident_words",
+    "lines",
+    "line_words",
+)
 
 
 def version(connection: sqlite3.Connection) -> int | None:
@@ -43,6 +57,7 @@ def version(connection: sqlite3.Connection) -> int | None:
 
 def make(connection: sqlite3.Connection) -> None:
     """Make the tables, empty."""
+    connection.execute("drop view if exists whole")
     for table in _TABLES:
         connection.execute(f"drop table if exists {table}")
     for statement in _SCHEMA.split(";\n"):

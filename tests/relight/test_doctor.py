@@ -24,7 +24,9 @@ from kafka.admin import (
 
 from relight.commands.operate import doctor as command
 from relight.doctor import PROBE_KEY, Finding, Sign, examined
-from relight.settings import settings
+from relight.settings import models, settings
+from relight.stores.elastic import ElasticStore
+from relight.stores.elastic_setup import setup
 from relight.topics import CONTROL, LOGS, SNAPSHOTS, specs
 from relight.transports.embedded import EmbeddedLog
 from relight.transports.opening import open_log
@@ -339,3 +341,23 @@ def test_a_kafka_that_is_not_there_is_a_failure_and_the_end(state: Path) -> None
     assert findings[-1].check == "log"
     assert address in findings[-1].seen
     assert "room for the embedded log" not in [finding.check for finding in findings]
+
+
+# The store
+
+
+@pytest.mark.elasticsearch
+def test_a_store_that_is_not_set_up_says_how_to(log: EmbeddedLog, path: Path, elasticsearch_url: str) -> None:
+    found = only(examine(path, elasticsearch__hosts=elasticsearch_url, elasticsearch__prefix="doctor1"), "store")
+    assert found.sign is Sign.FAIL
+    assert "relight setup elasticsearch" in found.seen
+
+
+@pytest.mark.elasticsearch
+def test_a_store_that_is_set_up_is_well(log: EmbeddedLog, path: Path, elasticsearch_url: str) -> None:
+    own = models.Elasticsearch(hosts=(elasticsearch_url,), prefix="doctor2", replicas=0)
+    with ElasticStore(own) as store:
+        setup(store.client, store.place, own, 30)
+        found = examine(path, elasticsearch__hosts=elasticsearch_url, elasticsearch__prefix="doctor2")
+        assert only(found, "store").sign is Sign.OK
+        store.clear()
