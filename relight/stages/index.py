@@ -78,6 +78,7 @@ class Index:
         self._projection = Projection(self._known, self._recorded)
         self._shares: dict[Partition, _Share] = {}
         self._incidents: set[Partition] = set()
+        self._checked = False
 
     def begin(self, partition: Partition, position: int) -> None:
         """Take a partition of which nothing has been read."""
@@ -104,9 +105,13 @@ class Index:
         self._shares.pop(partition, None)
         self._incidents.discard(partition)
         self._projection.forget()
+        self._checked = False
 
     def handle(self, records: Sequence[Record]) -> Iterable[Outgoing]:
         """Keep in the store what records hold; return dead letters of what it does not take."""
+        if records and not self._checked:
+            self._writer.patiently(self._store.check)  # one that was away may come back as another
+            self._checked = True
         by_partition: dict[Partition, list[Record]] = defaultdict(list)
         for record in records:
             by_partition[record.place].append(record)

@@ -253,3 +253,11 @@ def test_credentials_that_are_taken_away_stop_it_without_moving_on(log: Embedded
         pytest.raises(Refused, match="does not let relight in"),
     ):
         handled(log, stage(log, store, []))
+
+
+def test_it_writes_nothing_into_a_server_that_is_not_set_up(log: EmbeddedLog, own: models.Elasticsearch) -> None:
+    log.append([chunk("one\n")])
+    with ElasticStore(own) as store:
+        with pytest.raises(Refused, match="relight setup elasticsearch"):
+            handled(log, stage(log, store, []))
+        assert not store.client.indices.exists(index=f"{own.prefix}-*", allow_no_indices=False)
