@@ -41,6 +41,15 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class Chooser:
+    """What choosing needs: which lines are wanted, how formats are found out, and where evidence stands."""
+
+    choice: Choice
+    formats: Formats
+    spots: Spots
+
+
+@dataclass(frozen=True, slots=True)
 class _Line:
     """A line that has come: where it is, its beginning, and when its chunk came to the log."""
 
@@ -72,9 +81,8 @@ class SourceLines:
     seen_ms: int = 0
 
     def take(
-        self, data: bytes, offset: int, line: int, observed_ms: int, arrived_ms: int, formats: Formats, spots: Spots,
-        choice: Choice,
-    ) -> Iterator[LogRecord]:  # fmt: skip
+        self, chooser: Chooser, data: bytes, offset: int, line: int, observed_ms: int, arrived_ms: int
+    ) -> Iterator[LogRecord]:
         """Take whole lines from a place in the source, and yield those that are to be kept, in order.
 
         Bytes that were there already are dropped. Where bytes are missing, nothing before them is near.
@@ -89,32 +97,30 @@ class SourceLines:
             self.after = 0
         self.high = offset + len(data)
         when = _When(observed_ms, arrived_ms)
-        yield from self._kept(_cut(data, offset, line), when, formats, spots, choice)
+        yield from self._kept(chooser, _cut(data, offset, line), when)
 
     def take_records(
-        self, lines: Sequence[tuple[int, bytes]], observed_ms: int, formats: Formats, spots: Spots, choice: Choice
+        self, chooser: Chooser, lines: Sequence[tuple[int, bytes]], observed_ms: int
     ) -> Iterator[LogRecord]:
         """Take lines that came one a record, each with its record's offset, which stands for its place and number."""
         fresh = [(offset, text) for offset, text in lines if offset >= self.high]
         if fresh:
             self.high = fresh[-1][0] + 1
-            yield from self._kept(_given(fresh), _When(observed_ms, observed_ms), formats, spots, choice)
+            yield from self._kept(chooser, _given(fresh), _When(observed_ms, observed_ms))
 
-    def _kept(
-        self, lines: "_Lines", when: "_When", formats: Formats, spots: Spots, choice: Choice
-    ) -> Iterator[LogRecord]:
-        self.forget(when.arrived_ms)
-        decoder = self._decoder(formats, lines.data)
+    def _kept(self, chooser: Chooser, lines: "_Lines", when: "_When") -> Iterator[LogRecord]:
+        self._forget(when.arrived_ms)
+        decoder = self._decoder(chooser.formats, lines.data)
         piece = _Piece(lines, when, decoder, tuple(self.before))
-        if choice.every:
+        if chooser.choice.every:
             kept = piece.all()
             self.before = deque(piece.line(index) for index in range(max(0, piece.count - _LOOK_BACK), piece.count))
         else:
-            kept = self._near(piece, spots(lines.data, decoder), choice.around)
+            kept = self._near(piece, chooser.spots(lines.data, decoder), chooser.choice.around)
         for one, why in kept:
             yield self._record(one, why, piece)
 
-    def forget(self, arrived_ms: int) -> None:
+    def _forget(self, arrived_ms: int) -> None:
         """Forget lines that nothing that comes from now on is near to."""
         while self.before and self.before[0].arrived_ms < arrived_ms - NEAR_MS:
             self.before.popleft()

@@ -3,11 +3,12 @@
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 from diagnose.matching.lines import Hit
 from diagnose.matching.scanner import Scanner
-from ingest.choosing import HEAD_BYTES, NEAR_MS, Choice, SourceLines
+from ingest.choosing import HEAD_BYTES, NEAR_MS, Choice, Chooser, SourceLines
 from ingest.foreign import foreign_line
 from relight.stages.sources import foreign_key, key_of, source_of, told_of
 from relight.topics import LOGS
@@ -91,10 +92,9 @@ class Lines:
             key,
             record,
             lines.take(
-                record.value, shipped.offset_bytes, shipped.line, shipped.observed_ms, record.time_ms, self.formats,
-                self._spots, self.choice,
+                self._chooser, record.value, shipped.offset_bytes, shipped.line, shipped.observed_ms, record.time_ms
             ),
-        )  # fmt: skip
+        )
 
     def _line(self, record: Record, foreign: dict[str, list[tuple[Record, bytes]]]) -> None:
         """Put the line of a foreign shipper to those of its source. Raises: ValueError."""
@@ -110,7 +110,7 @@ class Lines:
         for record, text in lines:
             apart[record.time_ms].append((record.offset, text))
         for time_ms, own in sorted(apart.items()):
-            for line in self.sources[key].take_records(own, time_ms, self.formats, self._spots, self.choice):
+            for line in self.sources[key].take_records(self._chooser, own, time_ms):
                 yield line, at.get(line.offset_bytes, lines[-1][0])
         self._settle(key)
 
@@ -134,6 +134,10 @@ class Lines:
         if self.sources[key].told is not self.told.get(key):
             self.told[key] = self.sources[key].told
             self.changed.add(key)
+
+    @cached_property
+    def _chooser(self) -> Chooser:
+        return Chooser(self.choice, self.formats, self._spots)
 
     def _spots(self, data: bytes, decoder: Decoder) -> list[int]:
         """Return where evidence stands in whole lines."""

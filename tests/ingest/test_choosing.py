@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.choosing import NEAR_MS, Choice, SourceLines
+from ingest.choosing import NEAR_MS, Choice, Chooser, SourceLines
 from ingest.decode import LogFormats
 from schemas.record import Decoder, LogRecord, Origin, Source
 from schemas.vocabulary import Kept, Provenance
@@ -29,12 +29,16 @@ def fresh() -> SourceLines:
     return SourceLines(SOURCE, "c1", "c1\0n1\0/log/train.log\0g")
 
 
+def chooser(choice: Choice) -> Chooser:
+    return Chooser(choice, LogFormats(), spots)
+
+
 def chosen(pieces: Sequence[bytes], choice: Choice, gaps_ms: Sequence[int] = ()) -> list[LogRecord]:
     """Return what is kept of a source that comes in pieces, gaps of time between them."""
     lines, offset, line, at_ms, found = fresh(), 0, 1, NOW_MS, []
     for number, piece in enumerate(pieces):
         at_ms += gaps_ms[number] if number < len(gaps_ms) else 0
-        found += lines.take(piece, offset, line, NOW_MS, at_ms, LogFormats(), spots, choice)
+        found += lines.take(chooser(choice), piece, offset, line, NOW_MS, at_ms)
         offset, line = offset + len(piece), line + piece.count(b"\n")
     return found
 
@@ -120,7 +124,7 @@ def test_bytes_that_were_there_already_are_dropped() -> None:
 
     def take(begin: int, end: int) -> list[LogRecord]:
         at, line = begin, data[:begin].count(b"\n") + 1
-        return list(lines.take(data[begin:end], at, line, NOW_MS, NOW_MS, LogFormats(), spots, every))
+        return list(lines.take(chooser(every), data[begin:end], at, line, NOW_MS, NOW_MS))
 
     size = len(data) // 10
     first, again, rest = take(0, 5 * size), take(2 * size, 7 * size), take(0, len(data))
@@ -129,8 +133,8 @@ def test_bytes_that_were_there_already_are_dropped() -> None:
 
 def test_nothing_is_near_across_missing_bytes() -> None:
     lines = fresh()
-    list(lines.take(b"a\nb\n", 0, 1, NOW_MS, NOW_MS, LogFormats(), spots, around(3)))
-    found = list(lines.take(b"ERROR: no\nc\n", 100, 9, NOW_MS, NOW_MS, LogFormats(), spots, around(3)))
+    list(lines.take(chooser(around(3)), b"a\nb\n", 0, 1, NOW_MS, NOW_MS))
+    found = list(lines.take(chooser(around(3)), b"ERROR: no\nc\n", 100, 9, NOW_MS, NOW_MS))
     assert [(record.text, record.line) for record in found] == [("ERROR: no", 9), ("c", 10)]
 
 
@@ -169,9 +173,9 @@ def test_records_of_a_foreign_shipper_are_lines_by_their_offsets() -> None:
     source = Source(name="n1:app", stream="n1:app", origin=Origin(host="n1", provenance=Provenance.UNKNOWN), key="k")
     lines = SourceLines(source, "c1", "k")
     given_ = [(100, b"fine"), (104, b"ERROR: one\nwith a second line"), (109, b"fine again"), (110, b"far")]
-    records = list(lines.take_records(given_, NOW_MS, LogFormats(), spots, around(1)))
+    records = list(lines.take_records(chooser(around(1)), given_, NOW_MS))
     assert [(r.offset_bytes, r.line, r.kept) for r in records] == [
         (100, 101, Kept.CONTEXT), (104, 105, Kept.LEVEL), (109, 110, Kept.CONTEXT),
     ]  # fmt: skip
     assert records[1].text == "ERROR: one with a second line"
-    assert list(lines.take_records(given_, NOW_MS, LogFormats(), spots, around(1))) == []
+    assert list(lines.take_records(chooser(around(1)), given_, NOW_MS)) == []
