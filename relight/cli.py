@@ -11,7 +11,7 @@ import click
 from diagnose.correlation.jobs import Grouping
 from diagnose.rules import RuleError
 from relight import __version__
-from relight.commands import deadletters, operate, pipeline
+from relight.commands import completion, deadletters, incidents, operate, pipeline
 from relight.commands.errors import MISUSE, OneLine, mistakes
 from schemas.vocabulary import Impact, Severity
 
@@ -234,6 +234,8 @@ for command in (
     operate.setup,
     operate.doctor,
     deadletters.deadletters,
+    incidents.incidents,
+    completion.completion,
     pipeline.ship,
     pipeline.diagnose,
     pipeline.index,

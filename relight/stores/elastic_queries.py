@@ -20,6 +20,7 @@ SORTED: Final[Mapping[Sort, str]] = {
 _FACETS: Final[Mapping[Facet, str]] = {
     "fault": "relight.fault",
     "host": "host.name",
+    "blamed": "relight.culprit.host",
     "week": "relight.week",
     "severity": "event.severity",
     "state": "relight.state",

@@ -43,8 +43,12 @@ _SORTED: Final[Mapping[Sort, str]] = {
 class EmbeddedStore:
     """A store in one file. May be used by several threads and processes."""
 
-    def __init__(self, path: Path | str, durable: bool = True) -> None:
-        """Open the file, which is made if it is not there, and the store in it. Raises: StoreError."""
+    def __init__(self, path: Path | str, durable: bool = True, *, create: bool = True) -> None:
+        """Open the file and the store in it, which with `create` are made if they are not there. Raises: StoreError."""
+        if not create and not Path(path).exists():
+            raise StoreRefused(
+                f"there is no store at {path}: `relight run` and `relight index` make it; or set elasticsearch.hosts"
+            )
         with _translated():
             self.file = EmbeddedFile(Path(path), durable)
             with self.file.writing() as connection:

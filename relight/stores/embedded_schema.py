@@ -16,7 +16,7 @@ create table incidents (
   number integer primary key, id text not null unique, version integer not null, cluster text not null,
   state text not null, opened_ms integer not null, updated_ms integer not null, began_ms integer, ended_ms integer,
   fault text not null, signature text not null, severity integer not null, impact text not null, domain text not null,
-  confidence integer not null, job text, ranks integer not null, week text not null, detection_ms integer,
+  confidence integer not null, job text, blamed text, ranks integer not null, week text not null, detection_ms integer,
   recovery_ms integer, lost_gpu_ms integer, change integer not null
 );
 create table documents (number integer primary key, document text not null);
@@ -25,7 +25,6 @@ create index incidents_opened on incidents (opened_ms, id);
 create index incidents_changed on incidents (change);
 create table incident_hosts (number integer, host text, primary key (number, host)) without rowid;
 create table changes (last integer not null);
-insert into changes values (0);
 create virtual table incident_words using fts5(words, {_TOKENS});
 create table lines (
   number integer primary key, id text not null unique, cluster text not null, source text not null, host text,
@@ -56,9 +55,18 @@ def version(connection: sqlite3.Connection) -> int | None:
 
 
 def make(connection: sqlite3.Connection) -> None:
-    """Make the tables, empty."""
+    """Make the tables, empty. Changes are counted on, for those who follow them."""
+    last = _last(connection)
     connection.execute("drop view if exists whole")
     for table in _TABLES:
         connection.execute(f"drop table if exists {table}")
     for statement in _SCHEMA.split(";\n"):
         connection.execute(statement)
+    connection.execute("insert into changes values (?)", (last,))
+
+
+def _last(connection: sqlite3.Connection) -> int:
+    """Return the number of the last change there was."""
+    if connection.execute("select 1 from sqlite_master where name='changes'").fetchone() is None:
+        return 0
+    return int(connection.execute("select last from changes").fetchone()[0])

@@ -7,7 +7,7 @@ from typing import Final
 
 from relight.stores.words import words
 from schemas.document import IncidentDocument
-from schemas.history import IncidentHistory
+from schemas.history import IncidentHistory, State
 from schemas.incident import Place
 from schemas.vocabulary import Impact, Severity
 
@@ -19,9 +19,10 @@ _WORDS: Final = 4000
 class Facets:
     """The values. Times are Unix milliseconds, `severity` a rank from 0, `confidence` in thousandths.
 
-    `detection_ms`: from the first line of the cause to opening. `recovery_ms`: from there to the end of the incident,
-    where it is over. `lost_gpu_ms`: of a run that ended, the ranks that saw it times the time until the run went on,
-    or, where it has not, until the last finding: so much at least. `None` where it is not known.
+    `blamed` is the culprit's host. `detection_ms`: from the first line of the cause to opening. `recovery_ms`: from
+    there to the end of the incident, where it is resolved. `lost_gpu_ms`: of a run that ended, the ranks that saw it
+    times the time until the run went on, or, where it has not, until the last finding: so much at least. `None` where
+    it is not known.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Facets:
     confidence: int
     job: str | None
     hosts: tuple[str, ...]
+    blamed: str | None
     ranks: int
     week: str
     detection_ms: int | None
@@ -76,10 +78,11 @@ def facets(document: IncidentDocument) -> Facets:
         confidence=round(found.confidence * 1000) if found else 0,
         job=history.opened.job if history.opened else None,
         hosts=tuple(sorted(set(_hosts(history)))),
+        blamed=found.culprit.host if found else None,
         ranks=ranks,
         week=_week(opened_ms),
         detection_ms=None if began_ms is None else max(0, opened_ms - began_ms),
-        recovery_ms=None if ended_ms is None else max(0, ended_ms - since_ms),
+        recovery_ms=max(0, ended_ms - since_ms) if ended_ms is not None and history.state is State.RESOLVED else None,
         lost_gpu_ms=ranks * max(0, until_ms - since_ms) if ranks and impact is Impact.FAILED else None,
         words=" ".join(list(_words(document))[:_WORDS]),
     )

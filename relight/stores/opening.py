@@ -12,6 +12,8 @@ def open_store(
     settings: "Settings",
     waited: Callable[[float], bool] | None = None,
     retried: Callable[[str], None] = lambda reason: None,
+    *,
+    create: bool = True,
 ) -> "IncidentStore":
     """Open the store. An adapter is imported only where it is used: Elasticsearch's client takes a third of a second.
 
@@ -19,6 +21,7 @@ def open_store(
         settings: say which one it is.
         waited: waits so many seconds, and tells whether to give up: where nothing else is given, it never does.
         retried: is told why something is written again.
+        create: make the embedded store where it is not there.
 
     Raises: StoreError.
     """
@@ -31,7 +34,7 @@ def open_store(
         )
     from relight.stores.embedded import EmbeddedStore
 
-    return EmbeddedStore(settings.embedded.path, durable=settings.embedded.durable)
+    return EmbeddedStore(settings.embedded.path, durable=settings.embedded.durable, create=create)
 
 
 def store_place(settings: "Settings") -> str:

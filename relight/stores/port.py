@@ -37,8 +37,11 @@ class StoreRefused(StoreError):
 
 Sort = Literal["opened", "updated", "severity", "confidence", "lost"]
 """What incidents can be sorted by. `lost`: GPU hours."""
-Facet = Literal["fault", "host", "week", "severity", "state", "job", "signature", "domain", "cluster"]
-"""What incidents can be counted by. A week is ISO's, such as `2026-W21`, of the time of opening in UTC."""
+Facet = Literal["fault", "host", "blamed", "week", "severity", "state", "job", "signature", "domain", "cluster"]
+"""What incidents can be counted by. `host`: each that saw it, `blamed`: the one that the culprit is on.
+
+A week is ISO's, such as `2026-W21`, of the time of opening in UTC.
+"""
 
 LINES: Final = 10_000
 """No more log lines than this are returned at once."""

@@ -120,7 +120,8 @@ def told(happening: Happening) -> str:
             return "an evidence was dropped: it has another explanation"
         case DiagnosisRevised():
             found = happening.diagnosis
-            return f"{found.title}; culprit {found.culprit.name}, {happening.impact}, confidence {found.confidence:.2f}"
+            sure = f"impact {happening.impact}, confidence {found.confidence:.2f}"
+            return f"{found.title}; culprit {found.culprit.name}, {sure}"
         case DiagnosisSettled():
             return f"the diagnosis is settled: {happening.fault}"
         case IncidentResolved() | IncidentReopened():
