@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from relight.commands.errors import OneLine, mistakes
 from relight.commands.options import with_flags, with_settings
 
 if TYPE_CHECKING:
     from relight.settings import Resolved, Setting
+    from relight.setup import Outcome
 
 _COLOURS: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
 
@@ -42,25 +44,103 @@ def config_show(resolved: "Resolved", form: str) -> None:
             click.echo(f"{setting.key}\t{_shown(setting)}\t{setting.origin}")
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--apply", is_flag=True, help="Change topics that are there and not as wanted.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-@with_settings
-def setup(resolved: "Resolved", apply: bool, dry_run: bool) -> None:
+@with_flags
+@click.pass_context
+def setup(context: click.Context, flags: dict[str, object], config: Path | None, apply: bool, dry_run: bool) -> None:
     """Create the topics, and say where those that are there are not as wanted.
 
     Run it as often as you like. It ends with status 0 when everything is as wanted, with 1 when something is not.
+    With a command it sets up what that names instead.
     """
+    from relight.settings import Misconfigured, resolve
     from relight.setup import setup as set_up
     from relight.topics import specs
     from relight.transports.opening import open_log
+    from relight.transports.port import LogError
 
-    topics = resolved.settings.topics
-    with open_log(resolved.settings) as log:
-        outcome = set_up(log, specs(topics.log_partitions, topics.cluster_partitions), apply=apply, dry_run=dry_run)
+    if context.invoked_subcommand is not None:
+        _nothing_before(context, context.invoked_subcommand)
+        return
+    with mistakes(Misconfigured, LogError):
+        settings = resolve(flags, config).settings
+        topics = settings.topics
+        with open_log(settings) as log:
+            outcome = set_up(log, specs(topics.log_partitions, topics.cluster_partitions), apply=apply, dry_run=dry_run)
+    _tell(outcome)
+
+
+def _nothing_before(context: click.Context, command: str) -> None:
+    """Refuse options that stand before a command's name: they are those of the topics."""
+    given = [p for p in context.command.params if _on_the_command_line(context, p.name)]
+    if given:
+        raise click.UsageError(f"write {', '.join(p.opts[0] for p in given)} behind `{command}`.")
+
+
+def _on_the_command_line(context: click.Context, name: str | None) -> bool:
+    return name is not None and context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
+def _tell(outcome: "Outcome") -> None:
+    """Print what was done, and end with the status that says whether everything is as wanted."""
     for line in outcome.lines:
         click.echo(line)
     sys.exit(0 if outcome.as_wanted else 1)
+
+
+@setup.command("elasticsearch")
+@click.option("--elasticsearch", "elasticsearch__hosts", metavar="URL,...", help="Nodes of Elasticsearch.")
+@click.option("--apply", is_flag=True, help="Change what is there and not as wanted.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@with_settings
+def setup_elasticsearch(resolved: "Resolved", apply: bool, dry_run: bool) -> None:
+    """Put templates and indices in place in Elasticsearch, and say where those that are there are not as wanted.
+
+    Run it as often as you like, and after every upgrade. It ends with status 0 when everything is as wanted, with 1
+    when something is not.
+    """
+    from relight.stores.elastic_client import connect
+    from relight.stores.elastic_setup import setup as set_up
+    from relight.stores.opening import store_place
+
+    settings = resolved.settings
+    if not settings.elasticsearch.used:
+        raise OneLine(
+            "elasticsearch.hosts is not set: say where Elasticsearch is, in the settings (or elasticsearch.cloud_id),"
+            " or with --elasticsearch URL. Without it the embedded store is used, which needs no setup"
+        )
+    with connect(settings.elasticsearch) as client:
+        place, days = store_place(settings), settings.index.lines_days
+        outcome = set_up(client, place, settings.elasticsearch, days, apply=apply, dry_run=dry_run)
+    _tell(outcome)
+
+
+@setup.command("kibana")
+@click.option("--kibana", "kibana__url", metavar="URL", help="Where Kibana is.")
+@click.option(
+    "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write the objects to a file instead."
+)
+@click.option("--dry-run", is_flag=True, help="Look whether it could be done, say what would be, and do nothing.")
+@with_settings
+def setup_kibana(resolved: "Resolved", output: Path | None, dry_run: bool) -> None:
+    """Import data views, searches and a dashboard into Kibana, over those that are there.
+
+    Run it as often as you like. It ends with status 0 when all is imported, with 1 when something is not. With --output
+    it asks no Kibana: the file can be imported in Kibana, below Stack Management, Saved Objects.
+    """
+    from relight.assets.saved_objects import ndjson, saved_objects
+    from relight.kibana import KibanaError
+    from relight.kibana import setup as set_up
+
+    prefix = resolved.settings.elasticsearch.prefix
+    with mistakes(KibanaError):
+        if output is not None:
+            output.write_bytes(ndjson(prefix))
+            return
+        outcome = set_up(resolved.settings.kibana, saved_objects(prefix), dry_run=dry_run)
+    _tell(outcome)
 
 
 @click.command()

@@ -78,7 +78,7 @@ class ElasticStore:
         """
         now_ms = int(time.time() * 1000)
         moments = [
-            create(of, self._names.timeline, name, source)
+            create(of, self._names.timeline, name, source, alias=True)
             for of, document in enumerate(documents)
             for name, source in moment_sources(document)
         ]

@@ -38,9 +38,10 @@ class Action:
     lines: bytes
 
 
-def create(of: int, index: str, name: str, source: Mapping[str, Any]) -> Action:
-    """Return what writes a document unless it is there."""
-    return Action(of, name, _lines({"create": {"_index": index, "_id": name}}, source))
+def create(of: int, index: str, name: str, source: Mapping[str, Any], *, alias: bool = False) -> Action:
+    """Return what writes a document unless it is there. `alias`: what is named is one, and is not made by itself."""
+    told = {"_index": index, "_id": name} | ({"require_alias": True} if alias else {})
+    return Action(of, name, _lines({"create": told}, source))
 
 
 def replace(of: int, alias: str, name: str, version: int, source: Mapping[str, Any]) -> Action:

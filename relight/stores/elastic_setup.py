@@ -3,7 +3,7 @@
 What is there is changed only where that is asked for. Retention is left to the lifecycle of a cluster that has it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -16,9 +16,12 @@ from elasticsearch import Elasticsearch
 from relight.settings import models
 from relight.setup import Outcome
 from relight.stores.elastic_client import check_product, translated
+from relight.stores.elastic_differences import differences, fits, flat
+from relight.stores.port import StoreRefused
 
 PRIORITY: Final = 250
 _MISSING: Final = 404
+_REBUILD: Final = "delete the index, set up again, and run `relight replay --into store`"
 _Body = dict[str, Any]
 
 
@@ -87,6 +90,7 @@ def setup(
     """Put in place what is missing; with `apply` change what differs. A dry run only tells. Raises: StoreError."""
     version = check_product(client, place)
     with translated(client, place):
+        _check_names(client, settings.prefix)
         lifecycle = _has_lifecycle(client)
         pieces = list(wanted(settings, lines_days if lifecycle else None))
         lines = [f"{place}: version {version}"]
@@ -95,7 +99,7 @@ def setup(
             said, well = _put(client, piece, apply=apply, dry_run=dry_run)
             lines += said
             as_wanted = as_wanted and well
-        said, well = _indices(client, settings.prefix, apply=apply, dry_run=dry_run)
+        said, well = _indices(client, settings, apply=apply, dry_run=dry_run)
     lines += said
     if not lifecycle:
         lines.append(
@@ -141,12 +145,30 @@ def wanted(settings: models.Elasticsearch, lines_days: int | None) -> Iterator[P
 
 def make_indices(client: Elasticsearch, prefix: str) -> list[str]:
     """Make the indices that have aliases where they are missing, and return their names."""
-    made = []
-    for told in layout()["indices"].values():
-        if "alias" in told and not client.indices.exists_alias(name=f"{prefix}-{told['alias']}"):
-            client.indices.create(index=f"{prefix}-{told['index']}")
-            made.append(f"{prefix}-{told['index']}")
-    return made
+    missing = _missing_indices(client, prefix)
+    for index, alias in missing:
+        if client.indices.exists(index=index):
+            client.indices.put_alias(index=index, name=alias)
+        else:
+            client.indices.create(index=index)
+    return [index for index, _ in missing]
+
+
+def _missing_indices(client: Elasticsearch, prefix: str) -> list[tuple[str, str]]:
+    """Return the indices whose aliases are missing, with these."""
+    told = [kind for kind in layout()["indices"].values() if "alias" in kind]
+    pairs = [(f"{prefix}-{kind['index']}", f"{prefix}-{kind['alias']}") for kind in told]
+    return [pair for pair in pairs if not client.indices.exists_alias(name=pair[1])]
+
+
+def _check_names(client: Elasticsearch, prefix: str) -> None:
+    """Make sure that no index is called as an alias has to be: with it not even a template can be made."""
+    for index, alias in _missing_indices(client, prefix):
+        if client.indices.exists(index=alias):
+            raise StoreRefused(
+                f"{alias} is an index, and has to be an alias of {index}: something wrote to it before it was set up."
+                " Delete it, and set up again"
+            )
 
 
 def _put(client: Elasticsearch, piece: Piece, *, apply: bool, dry_run: bool) -> tuple[list[str], bool]:
@@ -157,39 +179,71 @@ def _put(client: Elasticsearch, piece: Piece, *, apply: bool, dry_run: bool) -> 
         if not dry_run:
             _make(client, piece)
         return [f"{what}: {'would be created' if dry_run else 'created'}"], not dry_run
-    differences = list(_differences(_flat(there), _flat(piece.body)))
-    if not differences:
+    found = list(differences(flat(there), flat(piece.body)))
+    if not found:
         return [], True
     if apply and not dry_run:
         _make(client, piece)
-    fate = ("would be changed" if dry_run else "changed") if apply else "left as it is; --apply changes it"
-    return [f"{what}: {found}: {fate}" for found in differences], apply and not dry_run
+    return [f"{what}: {difference}: {_fate(apply, dry_run)}" for difference in found], apply and not dry_run
 
 
-def _indices(client: Elasticsearch, prefix: str, *, apply: bool, dry_run: bool) -> tuple[list[str], bool]:
-    """Make the indices with aliases, and let their mappings grow to what is wanted."""
+def _fate(apply: bool, dry_run: bool) -> str:
+    """Return what becomes of what differs and can be changed."""
+    if apply:
+        return "would be changed" if dry_run else "changed"
+    return "left as it is; --apply changes it"
+
+
+def _indices(
+    client: Elasticsearch, settings: models.Elasticsearch, *, apply: bool, dry_run: bool
+) -> tuple[list[str], bool]:
+    """Make the indices with aliases; with `apply` let those that are there become what is wanted."""
+    prefix = settings.prefix
     if dry_run:
-        missing = [
-            told["index"] for told in layout()["indices"].values()
-            if "alias" in told and not client.indices.exists_alias(name=f"{prefix}-{told['alias']}")
-        ]  # fmt: skip
-        return [f"index {prefix}-{index}: would be created" for index in missing], not missing
-    lines = [f"index {name}: created" for name in make_indices(client, prefix)]
-    well = True
-    for name, told in layout()["indices"].items():
-        if "alias" not in told:
-            continue
-        alias = f"{prefix}-{told['alias']}"
-        (mapping,) = client.indices.get_mapping(index=alias).values()
-        parts = [layout()["components"][part]["mappings"]["properties"] for part in ("ecs", name)]
-        for part in parts:
-            for found in _differences(_flat(mapping["mappings"]["properties"]), _flat(part)):
-                well = False
-                lines.append(
-                    f"index {alias}: its mapping has {found}: delete it, set up again, and run"
-                    " `relight replay --into store`"
-                )
+        lines = [f"index {index}: would be created" for index, _ in _missing_indices(client, prefix)]
+    else:
+        lines = [f"index {index}: created" for index in make_indices(client, prefix)]
+    well = not (dry_run and lines)
+    for name in layout()["indices"]:
+        there = client.indices.get(index=f"{prefix}-{name}-*", allow_no_indices=True)
+        parts = [layout()["components"][part]["mappings"] for part in ("ecs", name)]
+        for index in sorted(there):
+            for said, good in (
+                _grow(client, index, there[index]["mappings"], parts, apply=apply, dry_run=dry_run),
+                _copy(client, index, there[index]["settings"], settings.replicas, apply=apply, dry_run=dry_run),
+            ):
+                lines += said
+                well = well and good
     return lines, well
+
+
+def _grow(
+    client: Elasticsearch, index: str, there: _Body, parts: Sequence[_Body], *, apply: bool, dry_run: bool
+) -> tuple[list[str], bool]:
+    """Let the mapping of an index grow to what its template has by now, where that can be done and is asked for."""
+    has, wanted_ = flat(there), dict(item for part in parts for item in flat(part).items())
+    found = [f"index {index}: its mapping has {difference}" for difference in differences(has, wanted_)]
+    possible = fits(has, wanted_)
+    if not found or (possible and not (apply and not dry_run)):
+        return [f"{line}: {_fate(apply, dry_run)}" for line in found], not found
+    if possible:
+        try:
+            for part in parts:
+                client.indices.put_mapping(index=index, **part)
+        except elasticsearch.BadRequestError:
+            possible = False
+    fate = "changed" if possible else f"that cannot be changed: {_REBUILD}"
+    return [f"{line}: {fate}" for line in found], possible
+
+
+def _copy(
+    client: Elasticsearch, index: str, there: _Body, replicas: int, *, apply: bool, dry_run: bool
+) -> tuple[list[str], bool]:
+    """Let an index have as many copies as new ones get, where that is asked for."""
+    found = list(differences(flat(there), {"index.number_of_replicas": str(replicas)}))
+    if found and apply and not dry_run:
+        client.indices.put_settings(index=index, settings={"number_of_replicas": replicas})
+    return [f"index {index}: {line}: {_fate(apply, dry_run)}" for line in found], not found or (apply and not dry_run)
 
 
 def _there(client: Elasticsearch, piece: Piece) -> _Body | None:
@@ -224,22 +278,3 @@ def _has_lifecycle(client: Elasticsearch) -> bool:
             return False
         raise
     return True
-
-
-def _flat(body: Any, path: str = "") -> dict[str, str]:
-    """Return a body as paths and values: Elasticsearch gives back settings as strings, and not always nested."""
-    if isinstance(body, Mapping):
-        found: dict[str, str] = {}
-        for key, value in body.items():
-            found |= _flat(value, f"{path}.{key}" if path else str(key))
-        return found
-    if isinstance(body, list):
-        return {path: ", ".join(map(str, body))}
-    return {path: str(body).lower() if isinstance(body, bool) else str(body)}
-
-
-def _differences(there: Mapping[str, str], wanted_: Mapping[str, str]) -> Iterator[str]:
-    """Yield where what is there is not as wanted. What is there besides is nobody's concern."""
-    for path, value in wanted_.items():
-        if there.get(path) != value:
-            yield f"{path} is {there.get(path, 'not set')}, wanted is {value}"

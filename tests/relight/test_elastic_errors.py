@@ -146,6 +146,14 @@ def test_a_server_that_is_not_set_up_says_how_to(own: models.Elasticsearch) -> N
             store.search(Query())
 
 
+def test_an_index_that_was_deleted_is_not_made_by_itself_with_other_mappings(store: ElasticStore) -> None:
+    for name in (f"{store.prefix}-timeline-1", f"{store.prefix}-incidents-1"):
+        store.client.indices.delete(index=name)
+    with pytest.raises(StoreRefused, match="relight setup elasticsearch"):
+        store.put_incidents([document(1)])
+    assert not store.client.indices.exists(index=f"{store.prefix}-timeline")
+
+
 # What is not Elasticsearch 9
 
 
