@@ -22,6 +22,7 @@ check: $(VENV)/ready
 	$(BIN)/mypy
 	$(BIN)/relight rules check
 	$(BIN)/relight rules test
+	$(BIN)/relight playbooks check
 
 bench: $(VENV)/ready
 	$(BIN)/python -m bench --rg-sample 10MB --limit 150

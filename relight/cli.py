@@ -11,7 +11,7 @@ import click
 from diagnose.correlation.jobs import Grouping
 from diagnose.rules import RuleError
 from relight import __version__
-from relight.commands import completion, deadletters, incidents, operate, pipeline
+from relight.commands import completion, deadletters, incidents, operate, pipeline, playbooks
 from relight.commands.errors import MISUSE, OneLine, mistakes
 from schemas.vocabulary import Impact, Severity
 
@@ -235,6 +235,7 @@ for command in (
     operate.doctor,
     deadletters.deadletters,
     incidents.incidents,
+    playbooks.playbooks,
     completion.completion,
     pipeline.ship,
     pipeline.diagnose,

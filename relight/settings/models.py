@@ -148,6 +148,12 @@ class Correlate(Model):
     snapshot_s: PositiveFloat = Field(30, description="how often the state of clusters is written")
 
 
+class Remediate(Model):
+    """What is done about incidents."""
+
+    playbooks: Files = Field((), description="files and directories with playbooks of one's own")
+
+
 class Elasticsearch(Model):
     """The Elasticsearch to search in. Without `hosts` and `cloud_id` the embedded store holds incidents and lines."""
 
@@ -231,6 +237,7 @@ class Settings(BaseSettings):
     ship: Ship = Field(default_factory=Ship)
     match: Match = Field(default_factory=Match)
     correlate: Correlate = Field(default_factory=Correlate)
+    remediate: Remediate = Field(default_factory=Remediate)
     index: Index = Field(default_factory=Index)
     elasticsearch: Elasticsearch = Field(default_factory=Elasticsearch)
     kibana: Kibana = Field(default_factory=Kibana)
