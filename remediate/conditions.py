@@ -64,9 +64,7 @@ def specificity(playbook: Playbook, incident: IncidentHistory, found: DiagnosisR
         places=len(when.given) - others_given(when),
         fault=fault_rank(playbook, diagnosis.fault) or 0,
         conditions=others_given(when),
-        letters=sum(
-            max((_letters(p) for p in patterns if fnmatchcase(text, p)), default=0) for patterns, text in named
-        ),
+        letters=sum(_most_letters(patterns, text) for patterns, text in named),
         confidence=when.confidence or 0,
         times=when.recurrence.at_least if when.recurrence else 0,
     )

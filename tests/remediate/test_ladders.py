@@ -47,7 +47,7 @@ def reason(found: object) -> str:
 
 
 def test_a_playbook_for_the_fault_itself_wins_over_one_for_a_pattern_of_faults() -> None:
-    known = [playbook("a.any", "*"), playbook("b.gpu", "gpu.*"), playbook("c.exact")]
+    known = [playbook("a.any", "*"), playbook("b.gpu", ["gpu.*", "gpu.fallen_off_bus*"]), playbook("c.exact")]
     assert chosen(known, incident()) == "c.exact"
     assert chosen(known, incident("gpu.gsp_error")) == "b.gpu"
     assert chosen(known, incident("comm.dns")) == "a.any"

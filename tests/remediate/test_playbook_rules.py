@@ -242,6 +242,7 @@ def test_two_playbooks_for_the_same_leave_nothing_to_the_second_of_the_alphabet(
         ({}, {"confidence": 0.5}),
         ({}, {"hosts": "lab*"}),
         ({"hosts": "*"}, {"hosts": "lab*", "impact": "failed"}),
+        ({"hosts": "lab*"}, {"hosts": "*"}),
         ({"jobs": "a*"}, {"jobs": "b*", "impact": ["failed", "degraded", "none"]}),
         ({"confidence": 0.5}, {"confidence": 0.6, "impact": ["failed", "degraded", "none"]}),
         ({"impact": "failed"}, {"impact": "failed", "recurrence": {"at_least": 2, "within": "1d"}}),
