@@ -15,16 +15,14 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from schemas.authored import AuthoringError
 from schemas.signature import Signature
 
 
-class RuleError(ValueError):
+class RuleError(AuthoringError):
     """A rule file cannot be used. The message names file, rule, line and what is wrong."""
 
-    def __init__(self, file: str, line: int, what: str, rule: str = "") -> None:
-        """Join the place and the reason into one line."""
-        where = f"{file}:{line}: " + (f"rule {rule}: " if rule else "")
-        super().__init__(where + what)
+    noun = "rule"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +62,15 @@ def shipped_files() -> list[Traversable]:
     return sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
 
 
-def files_under(folder: Path) -> list[Path]:
-    """Return a user's rule files: a YAML file itself, or all below a directory.
+def files_under(folder: Path, noun: str = RuleError.noun) -> list[Path]:
+    """Return a user's rule files, or files of another noun: a YAML file itself, or all below a directory.
 
     Raises:
         FileNotFoundError: there is no such path, or no YAML file in it.
     """
     files = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.suffix in (".yaml", ".yml"))
     if not files:
-        raise FileNotFoundError(f"{folder}: no rule files (*.yaml) there")
+        raise FileNotFoundError(f"{folder}: no {noun} files (*.yaml) there")
     return files
 
 

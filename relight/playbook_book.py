@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from diagnose.rules import files_under
 from remediate import playbook_lint
 from remediate.playbook_rules import PlaybookError, Written, in_force, read_playbooks
 from schemas.playbook import Playbook
@@ -25,7 +26,7 @@ def written(own: Sequence[Path] = ()) -> list[Written]:
         PlaybookError: a file has a mistake.
         FileNotFoundError: a path holds no playbook files.
     """
-    files = [*shipped_files(), *(file for path in own for file in _files_under(path))]
+    files = [*shipped_files(), *(file for path in own for file in files_under(path, PlaybookError.noun))]
     return [one for file in files for one in read_playbooks(str(file), file.read_bytes().decode("utf-8", "replace"))]
 
 
@@ -87,14 +88,6 @@ def checked(files: Sequence[Path], own: Sequence[Path]) -> tuple[int, list[str],
     return len(chosen), complaints, playbook_lint.notes(chosen)
 
 
-def _files_under(path: Path) -> list[Path]:
-    """Return one's own playbook files: a YAML file itself, or all below a directory."""
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix in (".yaml", ".yml"))
-    if not files:
-        raise FileNotFoundError(f"{path}: no playbook files (*.yaml) there")
-    return files
-
-
 def _of(every: Sequence[Written], own: Sequence[Path]) -> list[Written]:
-    files = {str(file) for path in own for file in _files_under(path)}
+    files = {str(file) for path in own for file in files_under(path, PlaybookError.noun)}
     return [one for one in every if one.file in files]

@@ -1,6 +1,5 @@
 """`relight replay --into store`: writes into a store what the topics hold, as `relight index` did while it came."""
 
-import threading
 from dataclasses import dataclass, field
 
 from relight.metrics import StageMetrics
@@ -9,6 +8,7 @@ from relight.settings import Settings
 from relight.stages.building import indexing
 from relight.stages.index import NAME
 from relight.stores.port import IncidentStore
+from relight.stores.waiting import NEVER
 from relight.topics import DEADLETTERS, READS
 from relight.transports.port import EventLog, Partition
 from relight.transports.reading import batches
@@ -39,7 +39,7 @@ def rebuild(log: EventLog, store: IncidentStore, settings: Settings, advance: Ad
         LogError: the topics cannot be read, or the store takes nothing.
     """
     metrics, done = StageMetrics(NAME), Rebuilt()
-    stage = indexing(log, store, settings, metrics, threading.Event().wait)
+    stage = indexing(log, store, settings, metrics, NEVER.wait)
     for topic in READS[NAME]:
         for number, span in sorted(log.spans(topic).items()):
             partition = Partition(topic, number)

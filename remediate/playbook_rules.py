@@ -11,16 +11,14 @@ from typing import Any, Final
 import yaml
 from pydantic import ValidationError
 
+from schemas.authored import AuthoringError
 from schemas.playbook import Playbook
 
 
-class PlaybookError(ValueError):
+class PlaybookError(AuthoringError):
     """A playbook cannot be used. The message names file, line, playbook, field and what is wrong."""
 
-    def __init__(self, file: str, line: int, what: str, playbook: str = "") -> None:
-        """Join the place and the reason into one line."""
-        where = f"{file}:{line}: " + (f"playbook {playbook}: " if playbook else "")
-        super().__init__(where + what)
+    noun = "playbook"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,13 @@ from pydantic import (
 )
 
 from schemas.action import ACTIONS, Action, ActionFacts
+from schemas.durations import SECONDS_IN
 from schemas.faults import fault_classes, faults_matching
 from schemas.model import Model
 from schemas.vocabulary import Domain, Impact, RetryOutlook
 
-_UNITS_S: Final = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
+_UNITS: Final = "dhms"
+"""The largest first."""
 _DURATION: Final = r"[1-9][0-9]{0,5}[smhd]"
 _LITERALS: Final = ("checkpoints", "batches", "seconds", "channel")
 _TARGETS: Final = {"job": "job", "host": "host", "hosts": ("host",), "gpu": "gpu"}
@@ -32,14 +34,14 @@ _ACTION: Final[TypeAdapter[Action]] = TypeAdapter(Action)
 
 def _seconds(value: object) -> object:
     if isinstance(value, str) and re.fullmatch(_DURATION, value):
-        return int(value[:-1]) * _UNITS_S[value[-1]]
+        return int(value[:-1]) * SECONDS_IN[value[-1]]
     raise ValueError(f"{value!r} is no duration: write 90s, 15m, 2h or 7d")
 
 
 def human(duration_s: int) -> str:
     """Return a duration in seconds as playbooks write it, in the largest unit that divides it: `15m`."""
-    unit = next(unit for unit, seconds in _UNITS_S.items() if duration_s % seconds == 0)
-    return f"{duration_s // _UNITS_S[unit]}{unit}"
+    unit = next(unit for unit in _UNITS if duration_s % SECONDS_IN[unit] == 0)
+    return f"{duration_s // SECONDS_IN[unit]}{unit}"
 
 
 Duration = Annotated[

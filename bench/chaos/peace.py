@@ -11,14 +11,14 @@ from bench.chaos.fleet import Fleet
 from bench.chaos.oracle import Oracle
 from bench.chaos.verdict import Said, missing
 from ingest.follow.positions import Positions
-from relight.topics import DEADLETTERS, INCIDENTS, LOGS, SIGNALS
+from relight.topics import DEADLETTERS, INCIDENTS, READS, SIGNALS, group_of
 from relight.transports.port import EventLog, LogError, Partition, Span
 from relight.transports.reading import records
 from schemas.events import decoded
 
 _AGAIN_S: Final = 0.2
 _WATCH_S: Final = 0.75
-_GROUPS: Final = {"relight.match": LOGS, "relight.correlate": SIGNALS}
+_GROUPS: Final = {group_of(stage): READS[stage][0] for stage in ("match", "correlate")}
 
 
 Step = Callable[[], str | None]

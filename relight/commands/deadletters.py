@@ -5,20 +5,19 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
 from relight.commands.errors import OneLine, mistakes
 from relight.commands.options import with_settings
+from schemas.durations import SECONDS_IN
 from schemas.record import LATEST_S
 
 if TYPE_CHECKING:
     from relight.deadletters import DeadLetters, Letter
     from relight.settings import Resolved
     from relight.transports.port import EventLog
-
-_UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def _ago(context: click.Context, option: click.Parameter, value: str | None) -> int | None:
@@ -28,7 +27,7 @@ def _ago(context: click.Context, option: click.Parameter, value: str | None) -> 
     found = re.fullmatch(r"([0-9]{1,9})([smhd])", value)
     if found is None:
         raise click.BadParameter(f"{value!r} is no duration: write 30s, 45m, 2h or 7d.", context, option)
-    return int(found[1]) * _UNITS_S[found[2]] * 1000
+    return int(found[1]) * SECONDS_IN[found[2]] * 1000
 
 
 _stage = click.option("--stage", metavar="NAME", help="Only what this stage refused, such as match.")
@@ -146,11 +145,10 @@ def retry(
 
 def letters_table(letters: Iterable["Letter"], prefixes: Mapping[str, str], width: int) -> str:
     """Return letters as a table that is at most `width` columns wide, one line each. Reasons are cut to fit."""
-    import io
-
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from relight.reports.console import laid_out
 
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for title in ("id", "UTC", "stage", "place", "size", "retried"):
@@ -160,10 +158,7 @@ def letters_table(letters: Iterable["Letter"], prefixes: Mapping[str, str], widt
         cells = _row(letter, prefixes, _utc(letter.refused_ms)[5:16])
         cells[3] = cells[3].removeprefix("relight.")
         table.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in cells))
-    console = Console(file=io.StringIO(), width=width)
-    with console.capture() as capture:
-        console.print(table)
-    return capture.get()
+    return laid_out(table, width)
 
 
 def told(letter: "Letter") -> dict[str, object]:

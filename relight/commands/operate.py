@@ -164,12 +164,11 @@ def doctor(flags: dict[str, object], config: Path | None, write: bool) -> None:
 
 def settings_table(resolved: "Resolved", width: int) -> str:
     """Return the settings as a table that is at most `width` columns wide."""
-    import io
-
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from relight.reports.console import laid_out
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("setting", no_wrap=True)
@@ -177,10 +176,7 @@ def settings_table(resolved: "Resolved", width: int) -> str:
     table.add_column("from", overflow="fold")
     for setting in resolved.origins:
         table.add_row(*map(Text, (setting.key, _shown(setting), setting.origin)))
-    console = Console(file=io.StringIO(), width=width)
-    with console.capture() as capture:
-        console.print(table)
-    return capture.get()
+    return laid_out(table, width)
 
 
 def _shown(setting: "Setting") -> str:

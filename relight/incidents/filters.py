@@ -9,6 +9,7 @@ from typing import Final
 
 from ingest.redaction import shown
 from relight.stores.port import Query
+from schemas.durations import SECONDS_IN
 from schemas.faults import fault_classes, faults_matching
 from schemas.history import State
 from schemas.vocabulary import Severity
@@ -16,7 +17,6 @@ from schemas.vocabulary import Severity
 STANDING: Final = (State.OPEN, State.RESOLVED)
 """The states that are wanted where none is named. One that is merged is told by the one it was merged into."""
 
-_UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DURATION: Final = re.compile(r"([0-9]{1,9})([smhdw])")
 _HOW: Final = "write 45m, 2h or 7d for so long ago, or 2026-05-12 or 2026-05-12T03:00Z"
 
@@ -81,7 +81,7 @@ def moment_ms(option: str, text: str, now_ms: int) -> int:
     A duration counts back from `now_ms`; a time without a zone is UTC. Raises: Unclear.
     """
     if found := _DURATION.fullmatch(text.strip()):
-        return max(0, now_ms - int(found[1]) * _UNITS_S[found[2]] * 1000)
+        return max(0, now_ms - int(found[1]) * SECONDS_IN[found[2]] * 1000)
     try:
         time = datetime.fromisoformat(text.strip())
         return max(0, round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000))

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from rich.cells import cell_len, set_cell_size
-from rich.console import Console
 from rich.text import Text
 
 from relight.incidents.reading import SHORT
 from relight.incidents.rows import Row
 from relight.incidents.times import stamp, utc
+from relight.reports.console import console
 from relight.reports.phrases import number
 
 SEVERITIES: Final = {"critical": "bold red", "error": "red", "warning": "yellow", "info": "dim"}
@@ -68,19 +68,10 @@ def table(rows: Sequence[Row], width: int, *, colour: bool) -> str:
 
 def drawn(lines: Sequence[Text], width: int, *, colour: bool) -> str:
     """Return lines as a terminal takes them."""
-    console = Console(
-        width=width,
-        color_system="standard" if colour else None,
-        force_terminal=colour,
-        legacy_windows=False,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        _environ={},
-    )
-    with console.capture() as capture:
+    out = console(width, colour=colour)
+    with out.capture() as capture:
         for line in lines:
-            console.print(line, no_wrap=True, overflow="ellipsis", crop=False, soft_wrap=True)
+            out.print(line, no_wrap=True, overflow="ellipsis", crop=False, soft_wrap=True)
     return capture.get()
 
 

@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from relight.incidents.account import Account, Told
 from relight.incidents.table import SEVERITIES
+from relight.reports.console import console
 from relight.reports.failure import Exhibit, Failure
 from schemas.incident import ContextLine
 
@@ -22,19 +23,10 @@ def as_text(account: Account, lines: Sequence[str] | None, *, width: int, colour
 
     `lines` are the log lines around it; `None` where they are not asked for.
     """
-    console = Console(
-        width=max(width, _LEAST_COLUMNS),
-        color_system="standard" if colour else None,
-        force_terminal=colour,
-        legacy_windows=False,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        _environ={},
-    )
-    with console.capture() as capture:
+    out = console(max(width, _LEAST_COLUMNS), colour=colour)
+    with out.capture() as capture:
         for renderable in _renderables(account, lines):
-            console.print(renderable, overflow="fold")
+            out.print(renderable, overflow="fold")
     return "".join(line.rstrip(" ") + "\n" for line in capture.get().splitlines())
 
 

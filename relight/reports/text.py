@@ -1,16 +1,16 @@
 """The report for a terminal: the template says the words row by row, rich lays the rows out."""
 
-import io
 import re
 from collections.abc import Iterator
 from itertools import groupby
 from typing import Final
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from relight.reports.console import console
 from relight.reports.engine import environment
 from relight.reports.story import Story
 
@@ -39,21 +39,11 @@ _ASCII: Final = str.maketrans(
 
 def as_text(story: Story, *, width: int, colour: bool, unicode: bool) -> str:
     """Return the story wrapped at `width` columns (40 at least), the answer in its first line."""
-    drawn = io.StringIO()
-    console = Console(
-        file=drawn,
-        width=max(width, _LEAST_COLUMNS),
-        color_system="standard" if colour else None,
-        force_terminal=colour,
-        legacy_windows=False,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        _environ={},
-    )
-    for renderable in _renderables(_rows(story, unicode=unicode)):
-        console.print(renderable, overflow="fold")
-    lines = (_TAIL.sub(lambda tail: tail[0].replace(" ", ""), line) for line in drawn.getvalue().splitlines())
+    out = console(max(width, _LEAST_COLUMNS), colour=colour)
+    with out.capture() as drawn:
+        for renderable in _renderables(_rows(story, unicode=unicode)):
+            out.print(renderable, overflow="fold")
+    lines = (_TAIL.sub(lambda tail: tail[0].replace(" ", ""), line) for line in drawn.get().splitlines())
     return "\n".join(lines).rstrip("\n") + "\n"
 
 

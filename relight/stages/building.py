@@ -31,6 +31,7 @@ from relight.stages.sources import matcher
 from relight.stages.spool import Spool
 from relight.stores.opening import open_store
 from relight.stores.port import IncidentStore, StoreError, StoreUnavailable
+from relight.stores.waiting import Waited
 from relight.topics import READS
 from relight.transports.opening import open_log
 from relight.transports.port import EventLog, Refused
@@ -82,9 +83,7 @@ def index(settings: Settings, log: EventLog, metrics: StageMetrics, stop: thread
     return indexing(log, store, settings, metrics, stop.wait)
 
 
-def indexing(
-    log: EventLog, store: IncidentStore, settings: Settings, metrics: StageMetrics, waited: Callable[[float], bool]
-) -> Index:
+def indexing(log: EventLog, store: IncidentStore, settings: Settings, metrics: StageMetrics, waited: Waited) -> Index:
     """Return what indexes into a store; `waited(seconds)` waits, and tells whether the process is to stop."""
     own = settings.index
     return Index(

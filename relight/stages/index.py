@@ -6,7 +6,7 @@ it is not sure of. The store has the incidents so far; formats of sources are in
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +21,7 @@ from relight.stages.snapshots import Snapshot, forgotten, newest, written
 from relight.stages.writing import Writer
 from relight.stores.port import IncidentStore
 from relight.stores.projection import Projection
+from relight.stores.waiting import Waited
 from relight.topics import INCIDENTS, LOGS, READS
 from relight.transports.port import EventLog, Outgoing, Partition, Record
 from relight.transports.reading import batches
@@ -63,7 +64,7 @@ class Index:
         metrics: StageMetrics,
         *,
         choice: Choice | None,
-        waited: Callable[[float], bool],
+        waited: Waited,
         cluster: str = "default",
         trusted: Sequence[str] = (LOGS,),
         lines_days: int = 30,

@@ -10,6 +10,7 @@ import structlog
 
 from relight.metrics import StageMetrics
 from relight.stores.port import IncidentStore, Refusal, StoreError, StoreFull, StoreRefused, StoreUnavailable
+from relight.stores.waiting import Waited
 from relight.transports.port import Record, Refused, Unavailable
 from schemas.document import IncidentDocument
 from schemas.record import LogRecord
@@ -35,7 +36,7 @@ class Writer:
         self,
         store: IncidentStore,
         metrics: StageMetrics,
-        waited: Callable[[float], bool],
+        waited: Waited,
         bulk_bytes: int = 4 * 1024 * 1024,
     ) -> None:
         """Take the store and what tells of it."""

@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 
 from relight.settings import models
 from relight.stores import elastic_setup
-from relight.stores.elastic_bulk import NEVER, Bulk, Waited, create, replace
+from relight.stores.elastic_bulk import Bulk, create, replace
 from relight.stores.elastic_client import check_product, connect, translated
 from relight.stores.elastic_documents import (
     day_of,
@@ -19,6 +19,7 @@ from relight.stores.elastic_documents import (
 )
 from relight.stores.elastic_queries import SORTED, buckets, counting, incident_query, line_query
 from relight.stores.port import LINES, Bucket, Facet, LineQuery, Page, Query, Refusal, Sort, StoreRefused
+from relight.stores.waiting import NEVER, Waited
 from schemas.document import IncidentDocument
 from schemas.record import LogRecord
 

@@ -1,6 +1,5 @@
 """Bulk requests to Elasticsearch: what is there is well, what is refused is told, what is busy tried again."""
 
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,6 +9,7 @@ from elasticsearch import Elasticsearch
 
 from relight.stores.elastic_client import CREDENTIALS, ROOM, is_full, translated
 from relight.stores.port import Refusal, StoreFull, StoreRefused, StoreUnavailable
+from relight.stores.waiting import NEVER, Waited
 
 BULK_BYTES: Final = 4 * 1024 * 1024
 TRIES: Final = 6
@@ -18,13 +18,8 @@ _HEADERS: Final = {
     "accept": "application/vnd.elasticsearch+json; compatible-with=9",
     "content-type": "application/vnd.elasticsearch+x-ndjson; compatible-with=9",
 }
-Waited = Callable[[float], bool]
-"""Waits so many seconds, and tells whether to give up."""
-
 _TOLD: Final = ("errors", "items.*.status", *(f"items.*.error.{name}" for name in ("type", "reason", "caused_by")))
 _PATH: Final = f"/_bulk?filter_path={','.join(_TOLD)}"
-NEVER: Final = threading.Event()
-"""Is never set: waiting for it takes the time that is given."""
 _THERE: Final = 409
 _BUSY: Final = 429
 

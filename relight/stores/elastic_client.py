@@ -116,8 +116,8 @@ def _stranger(client: Elasticsearch) -> str | None:
         version = answer.body["version"]
         name = {"opensearch": "OpenSearch"}.get(version.get("distribution"), "Elasticsearch")
         number = str(version["number"])
-    except Exception:
-        return None
+    except (elastic_transport.TransportError, AttributeError, KeyError, TypeError, ValueError):
+        return None  # it gives no answer, or none that tells
     known = name == "Elasticsearch" and int(number.split(".")[0]) >= MAJOR
     return None if known else f"this is {name} {number}"
 

@@ -51,11 +51,6 @@ class Names:
         return self.incidents, self.timeline
 
     @property
-    def templates(self) -> tuple[str, ...]:
-        """Return all index templates."""
-        return tuple(f"{self.prefix}-{name}" for name in layout()["indices"])
-
-    @property
     def all(self) -> str:
         """Return the pattern of all indices."""
         return ",".join((self.logs("*"), f"{self.incidents}-*", f"{self.timeline}-*"))

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from relight.stores.waiting import NEVER, Waited
+
 if TYPE_CHECKING:
     from relight.settings import Settings
     from relight.stores.port import IncidentStore
@@ -10,7 +12,7 @@ if TYPE_CHECKING:
 
 def open_store(
     settings: "Settings",
-    waited: Callable[[float], bool] | None = None,
+    waited: Waited = NEVER.wait,
     retried: Callable[[str], None] = lambda reason: None,
     *,
     create: bool = True,
@@ -19,7 +21,7 @@ def open_store(
 
     Args:
         settings: say which one it is.
-        waited: waits so many seconds, and tells whether to give up: where nothing else is given, it never does.
+        waited: waits for a store that is busy.
         retried: is told why something is written again.
         create: make the embedded store where it is not there.
 
@@ -28,9 +30,12 @@ def open_store(
     if settings.elasticsearch.used:
         from relight.stores.elastic import ElasticStore
 
-        index, more = settings.index, {"waited": waited} if waited else {}
         return ElasticStore(
-            settings.elasticsearch, lines_days=index.lines_days, bulk_bytes=index.bulk_bytes, retried=retried, **more
+            settings.elasticsearch,
+            lines_days=settings.index.lines_days,
+            bulk_bytes=settings.index.bulk_bytes,
+            waited=waited,
+            retried=retried,
         )
     from relight.stores.embedded import EmbeddedStore
 

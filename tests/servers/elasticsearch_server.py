@@ -5,13 +5,13 @@ Maven Central has Elasticsearch's server and its HTTP, not its other modules: se
 
 import os
 import re
-import signal
 import time
 from collections.abc import Mapping
 from contextlib import closing
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
+from tests.servers.controlled import ControlledServer
 from tests.servers.jars import classes, jars, java21
 from tests.servers.process import NotStarted, Process, free_ports
 
@@ -36,7 +36,7 @@ java.version=21
 """
 
 
-class SearchServer:
+class SearchServer(ControlledServer):
     """One node of a search engine, reachable from this machine only, without users and passwords.
 
     Its data and ports last as long as the object's folder: `start` after `stop` or `kill` gives the same node again.
@@ -50,7 +50,6 @@ class SearchServer:
             NoJars: Java, Maven or the jars cannot be had.
         """
         self._folder, self._output = folder, folder / "server.log"
-        self._process: Process | None = None
         self._port, transport = free_ports(2)
         self.url = f"http://127.0.0.1:{self._port}"
         told = {**_SMALL, "http.port": str(self._port), "transport.port": str(transport), **settings}
@@ -77,36 +76,6 @@ class SearchServer:
         except NotStarted:
             self.kill()
             raise
-
-    def stop(self) -> None:
-        """Stop the node as an operator does."""
-        self._end(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """Kill the node as the kernel does where memory runs out."""
-        self._end(signal.SIGKILL)
-
-    def freeze(self) -> None:
-        """Stop the node's clock: it accepts connections and answers nothing until `thaw`."""
-        assert self._process, "it does not run"
-        self._process.send(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Let a frozen node go on."""
-        assert self._process, "it does not run"
-        self._process.send(signal.SIGCONT)
-
-    def revive(self) -> None:
-        """See that it runs, whatever was done to it."""
-        if self._process is None:
-            self.start()
-        else:
-            self.thaw()
-
-    def _end(self, how: signal.Signals) -> None:
-        process, self._process = self._process, None
-        if process:
-            process.end(how)
 
     def _is_well(self) -> bool:
         with closing(HTTPConnection("127.0.0.1", self._port, timeout=5)) as connection:

@@ -1,10 +1,10 @@
 """One node of Apache Kafka (KRaft) as a local process, which tests may stop, kill and start again."""
 
-import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.servers.controlled import ControlledServer
 from tests.servers.jars import jars
 from tests.servers.process import NotStarted, Process, free_ports
 
@@ -32,7 +32,7 @@ log.cleaner.dedupe.buffer.size=16777216
 _LOGIN = "org.apache.kafka.common.security"
 
 
-class KafkaServer:
+class KafkaServer(ControlledServer):
     """A broker with a plain listener and, for users and passwords, one with SASL and one with TLS.
 
     Whoever comes by the plain or the TLS listener may do everything; the users may nothing but log in. Its data and
@@ -48,7 +48,6 @@ class KafkaServer:
         self._folder = folder
         self._users = dict(users or {})
         self._classpath = f"{jars(POM)}/*"
-        self._process: Process | None = None
         plain, controller, sasl, tls = free_ports(4)
         self._port, self._controller = plain, controller
         self.address, self.sasl_address, self.tls_address = (f"localhost:{port}" for port in (plain, sasl, tls))
@@ -67,36 +66,6 @@ class KafkaServer:
         assert self._process is None, "it runs"
         self._process = Process(self._java("kafka.Kafka", str(self._properties)), self._folder / "kafka.log")
         self._process.wait_for(self._port)
-
-    def stop(self) -> None:
-        """Stop the broker as an operator does: it says goodbye and flushes."""
-        self._end(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """Kill the broker as a power failure does."""
-        self._end(signal.SIGKILL)
-
-    def freeze(self) -> None:
-        """Stop the broker's clock: it accepts connections and answers nothing until `thaw`."""
-        assert self._process, "it does not run"
-        self._process.send(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Let a frozen broker go on."""
-        assert self._process, "it does not run"
-        self._process.send(signal.SIGCONT)
-
-    def revive(self) -> None:
-        """See that it runs, whatever was done to it."""
-        if self._process is None:
-            self.start()
-        else:
-            self.thaw()
-
-    def _end(self, how: signal.Signals) -> None:
-        process, self._process = self._process, None
-        if process:
-            process.end(how)
 
     @property
     def _properties(self) -> Path:
