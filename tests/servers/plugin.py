@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import docker
 import pytest
@@ -20,6 +20,7 @@ from testcontainers.community.kafka import KafkaContainer
 from tests.servers.elasticsearch_server import VERSION, ElasticsearchServer
 from tests.servers.jars import NoJars
 from tests.servers.kafka_server import KafkaServer
+from tests.servers.missing import not_tested
 from tests.servers.other_search_servers import Elasticsearch7Server, OpenSearchServer
 from tests.servers.process import NotStarted
 
@@ -145,7 +146,7 @@ def _process(name: str, prepare: Callable[[], _S]) -> Iterator[_S]:
         server = prepare()
         server.start()
     except (NoJars, NotStarted) as reason:
-        _not_tested(f"no {name}: {reason}")
+        not_tested(f"no {name}: {reason}")
     try:
         yield server
     finally:
@@ -165,9 +166,3 @@ def _docker_runs() -> bool:
         return False
     finally:
         client.close()
-
-
-def _not_tested(reason: str) -> NoReturn:
-    if os.environ.get("RELIGHT_REQUIRE_SERVERS") == "1":
-        pytest.fail(f"RELIGHT_REQUIRE_SERVERS=1, but {reason}")
-    pytest.skip(f"NOT TESTED: {reason}")
