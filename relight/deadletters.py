@@ -19,6 +19,9 @@ from schemas.signal import derived_id
 SHORTEST: Final = 8
 """No prefix that is shown of an id is shorter."""
 
+_STORING: Final = "index"
+"""The stage whose letters are what a store refused. It drops what it has read already, however often it comes."""
+
 _READ: Final = 50
 """A letter may have three megabytes: so many are in memory at once, and retried with one append."""
 
@@ -51,6 +54,11 @@ class Letter:
     kept: Partition
     kept_offset: int
     retried_ms: int | None = None
+
+    @property
+    def stored(self) -> bool:
+        """Tell whether the record could be read, and the store refused what came of it."""
+        return self.stage == _STORING
 
     @property
     def place(self) -> str:

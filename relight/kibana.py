@@ -97,7 +97,7 @@ class Kibana:
         if _level(answer) in ("unavailable", "critical"):
             raise KibanaUnavailable(f"{self.place} is not ready ({_level(answer)}): try again later")
         version = _version(answer)
-        if version is not None and int(version.split(".")[0]) < MAJOR:
+        if version is not None and not _is_new_enough(version):
             raise KibanaRefused(f"{self.place} is Kibana {version}. relight needs Kibana {MAJOR} or newer")
         if self._space is not None:
             self._look_for(self._space)
@@ -193,7 +193,13 @@ def _level(answer: Answer) -> str:
 def _version(answer: Answer) -> str | None:
     """Return its version: who has not logged in is not told."""
     version = answer.body.get("version")
-    return str(version["number"]) if isinstance(version, Mapping) and "number" in version else None
+    return str(version["number"])[:100] if isinstance(version, Mapping) and "number" in version else None
+
+
+def _is_new_enough(version: str) -> bool:
+    """Tell whether a version is one that can be used; what has no number is none."""
+    major = version.split(".")[0]
+    return major.isdecimal() and int(major) >= MAJOR
 
 
 def _named(each: SavedObject) -> str:

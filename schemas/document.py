@@ -4,6 +4,7 @@ from pydantic import AwareDatetime, Field
 
 from schemas.history import IncidentHistory
 from schemas.model import Model
+from schemas.remedy import CommandHistory
 
 
 class Moment(Model):
@@ -17,10 +18,14 @@ class Moment(Model):
 
 
 class IncidentDocument(Model):
-    """An incident as stores keep it. `left_out` counts moments in the middle of a long timeline that are not there."""
+    """An incident as stores keep it, with the commands that were planned for it first, by their ids.
+
+    `left_out` counts moments in the middle of a long timeline that are not there.
+    """
 
     cluster: str
     history: IncidentHistory
+    commands: dict[str, CommandHistory] = {}
     timeline: tuple[Moment, ...] = ()
     left_out: int = 0
     updated_s: float | None = None
@@ -32,5 +37,5 @@ class IncidentDocument(Model):
 
     @property
     def version(self) -> int:
-        """Return the number of events that it is the fold of."""
-        return self.history.sequence
+        """Return the number of events that it is the fold of, those of its commands included."""
+        return self.history.sequence + sum(command.sequence for command in self.commands.values())

@@ -12,13 +12,17 @@ from urllib.parse import quote
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from schemas import history, signal
+from schemas import command, history, remedy, signal
 from schemas.deadletter import RecordRefused, RecordRetried
+from schemas.record import LATEST_S
+from schemas.shipped import MOST
 from schemas.snapshot import SnapshotPart
 from schemas.upcasting import upcast
 
 SPEC: Final = "1.0"
 SCHEMAS_URI: Final = "urn:relight:schema:"
+EARLIEST_S: Final = -62_135_596_800
+"""The beginning of the year 1 (Unix, seconds), before which a calendar has no dates."""
 
 
 class NotAnEvent(ValueError):
@@ -56,6 +60,26 @@ EVENT_TYPES: Final = (
     EventType("incident.resolved", history.IncidentResolved, "relight.incidents", "correlate"),
     EventType("incident.reopened", history.IncidentReopened, "relight.incidents", "correlate"),
     EventType("incident.merged", history.IncidentMerged, "relight.incidents", "correlate"),
+    EventType("command.planned", remedy.CommandPlanned, "relight.incidents", "remediate"),
+    EventType("command.blocked", remedy.CommandBlocked, "relight.incidents", "remediate"),
+    EventType("command.approved", remedy.CommandApproved, "relight.incidents", "remediate"),
+    EventType("command.issued", remedy.CommandIssued, "relight.incidents", "remediate"),
+    EventType("command.joined", remedy.CommandJoined, "relight.incidents", "remediate"),
+    EventType("command.progressed", remedy.CommandProgressed, "relight.incidents", "remediate"),
+    EventType("command.cancelled", remedy.CommandCancelled, "relight.incidents", "remediate"),
+    EventType("command.expired", remedy.CommandExpired, "relight.incidents", "remediate"),
+    EventType("command.proved", remedy.CommandProved, "relight.incidents", "remediate"),
+    EventType("command.failed_to_help", remedy.CommandFailedToHelp, "relight.incidents", "remediate"),
+    EventType("outcome.admitted", remedy.OutcomeAdmitted, "relight.incidents", "remediate"),
+    EventType("request.admitted", remedy.RequestAdmitted, "relight.incidents", "remediate"),
+    EventType("policy.adopted", remedy.PolicyAdopted, "relight.incidents", "remediate"),
+    EventType("breaker.opened", remedy.BreakerOpened, "relight.incidents", "remediate"),
+    EventType("breaker.closed", remedy.BreakerClosed, "relight.incidents", "remediate"),
+    EventType("remediation.ticked", remedy.RemediationTick, "relight.incidents", "remediate"),
+    EventType("command.requested", command.RecoveryCommand, "relight.commands", "remediate"),
+    EventType("command.withdrawn", command.CommandWithdrawal, "relight.commands", "remediate"),
+    EventType("outcome.reported", command.CommandOutcome, "relight.outcomes", "orchestrators"),
+    EventType("request.made", command.Request, "relight.control", "the command line, other tools"),
     EventType("snapshot.taken", SnapshotPart, "relight.snapshots", "match, correlate, remediate"),
     EventType("record.refused", RecordRefused, "relight.deadletters", "every stage"),
     EventType("record.retried", RecordRetried, "relight.deadletters", "relight deadletters retry"),
@@ -116,20 +140,19 @@ def decoded(value: bytes | None) -> Event:
     version = _version(kind, str(fields.get("dataschema", kind.schema_uri)))
     try:
         data = kind.data.model_validate(upcast(kind.name, version, fields.get("data")))
-        sequence = fields.get("sequence")
         return Event(
             id=_text(fields, "id"),
             cluster=_text(fields, "partitionkey"),
             subject=_text(fields, "subject"),
             time_s=_time_s(fields.get("time")),
             data=data,
-            sequence=None if sequence is None else int(sequence),
+            sequence=_sequence(fields.get("sequence")),
         )
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise NotAnEvent(f"the data of {kind.name} is wrong: {where}: {first['msg']}") from None
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise NotAnEvent(f"the envelope of {kind.name} is wrong: {error}") from None
 
 
@@ -160,4 +183,18 @@ def _text(fields: dict[str, Any], name: str) -> str:
 
 
 def _time_s(value: object) -> float | None:
-    return None if value is None else datetime.fromisoformat(str(value)).timestamp()
+    if value is None:
+        return None
+    time_s = datetime.fromisoformat(str(value)).timestamp()
+    if not EARLIEST_S <= time_s < LATEST_S + 1:
+        raise ValueError(f"`time` is {str(value)[:40]!r}, which is outside of the years 1 to 9999 in UTC")
+    return time_s
+
+
+def _sequence(value: object) -> int | None:
+    if value is None:
+        return None
+    sequence = int(str(value))
+    if not 0 <= sequence < MOST:
+        raise ValueError(f"`sequence` is {str(value)[:40]!r}, which counts nothing")
+    return sequence

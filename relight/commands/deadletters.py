@@ -3,7 +3,7 @@
 import re
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -119,6 +119,8 @@ def retry(
 
     All stages that read the topic read the record again. Who still cannot read it refuses it again: that is a new dead
     letter, with the new place. A chunk whose source has been read further by then is passed over.
+
+    What the store refused (stage index) is not retried so: `relight replay --into store` writes it again.
     """
     from relight.deadletters import AlreadyRetried, NoLetter, require_fresh
     from relight.deadletters import retry as retried
@@ -134,13 +136,23 @@ def retry(
             letters = [one for one in known.chosen(stage, topic) if again or one.retried_ms is None]
         else:
             letters = list(dict.fromkeys(known.named(name) for name in names))
+        readable = [one for one in letters if not one.stored]
         if not (every or again):
-            require_fresh(letters)
+            require_fresh(readable)
         prefixes = known.prefixes()
-        for one in retried(log, letters, _now_ms()):
+        for one in retried(log, readable, _now_ms()):
             click.echo(f"{_shown(prefixes[one.id])} is appended to {_shown(f'{one.topic}/{one.partition}')} again")
     if not letters:
         click.echo("There is nothing to retry.")
+    if stored := [one for one in letters if one.stored]:
+        raise OneLine(_left_to_replay(stored, each=not every))
+
+
+def _left_to_replay(letters: Sequence["Letter"], each: bool) -> str:
+    """Return that letters which a store refused are not retried, and what to do: a line for each, or one for all."""
+    what = [f"the dead letter {_shown(one.id)} is" for one in letters] if each else [f"{len(letters)} dead letters are"]
+    why = "what the store refused: when the cause is mended, `relight replay --into store` writes it again"
+    return "\n".join(f"{one} {why}" for one in what)
 
 
 def letters_table(letters: Iterable["Letter"], prefixes: Mapping[str, str], width: int) -> str:

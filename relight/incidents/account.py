@@ -12,6 +12,7 @@ from relight.reports.failure import Failure, failure_of
 from schemas.document import IncidentDocument
 from schemas.history import IncidentHistory
 from schemas.incident import Blamed, Diagnosis, Incident, Scope
+from schemas.remedy import CommandHistory
 from schemas.vocabulary import Culprit, Domain, Impact, RetryOutlook, Severity
 
 _ENDED = {Impact.FAILED: "failed", Impact.DEGRADED: "was degraded", Impact.NONE: "went on"}
@@ -66,9 +67,26 @@ def account_of(document: IncidentDocument) -> Account:
 
 
 def commands_of(document: IncidentDocument) -> tuple[Told, ...]:
-    """Return the commands that were issued because of an incident. No event tells of any yet: there are none."""
-    del document
-    return ()
+    """Return the commands that were planned for an incident, each as it stands."""
+    own = [command for command in document.commands.values() if command.plan]
+    opened_s = document.history.opened_s
+    return tuple(
+        Told(
+            stamp(at_s),
+            after(at_s, opened_s),
+            str(command.state),
+            _command_words(command),
+        )
+        for command in own
+        for at_s in [command.ended_s or command.issued_s or command.planned_s or 0.0]
+    )
+
+
+def _command_words(command: CommandHistory) -> str:
+    assert command.plan is not None, "a command begins with its plan"
+    held = command.blocked
+    why = f"held back by {held.guard}: {held.reason}" if held and command.state.pending else command.reason
+    return f"{command.plan.action.kind} {command.plan.target}: {why} ({command.id[:8]})"
 
 
 def _headline(history: IncidentHistory, incident: Incident) -> str:

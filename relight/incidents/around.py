@@ -1,17 +1,25 @@
 """The log lines around an incident, as the store keeps them: from before the cause to the last finding."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from relight.incidents.cleaning import clean
 from relight.incidents.times import stamp
-from relight.stores.port import IncidentStore, LineQuery
+from relight.stores.keeping import at_ms
+from relight.stores.port import LINES, IncidentStore, LineQuery
 from schemas.document import IncidentDocument
+from schemas.incident import Place
 from schemas.record import LogRecord
 
 BEFORE_S: Final = 60
 LIMIT: Final = 500
-"""No more lines than this are shown."""
+"""No more lines than this are shown: those nearest to the cause, from before it and from then on."""
+
+_BEFORE: Final = LIMIT // 4
+_NEAR: Final = 50
+"""So many lines of the cause's own source are shown before and after it, whatever else was written then."""
+_NEAR_MS: Final = 1000
 
 
 def lines_around(store: IncidentStore, document: IncidentDocument) -> list[str]:
@@ -22,13 +30,56 @@ def lines_around(store: IncidentStore, document: IncidentDocument) -> list[str]:
     query = around(document)
     if query is None:
         return ["No line around it can be asked for: nothing in this incident has a time, a source or a host."]
-    known = store.lines(query)
+    first = document.history.diagnosed.diagnosis.first_cause if document.history.diagnosed else None
+    known, more = _nearest(store, query, first)
     if not known:
         return [
             "The store keeps no line around it: `index.lines` says which lines are kept, `index.lines_days` how long."
         ]
-    more = [f"These are the first {LIMIT:,} lines; there are more."] if len(known) > LIMIT else []
-    return [*map(_told, known[:LIMIT]), *more]
+    told = [_told(line) for line in sorted(known, key=lambda line: (at_ms(line), line.source, line.offset_bytes))]
+    return [*told, *([f"These are {len(told):,} lines, those nearest to the cause; there are more."] if more else [])]
+
+
+def _nearest(store: IncidentStore, query: LineQuery, first: Place | None) -> tuple[list[LogRecord], bool]:
+    """Return the lines nearest to the cause, and whether there are more: its own first, then before, then after it."""
+    cause_ms = (query.since_ms or 0) + BEFORE_S * 1000
+    own = _own(store, query, first, cause_ms) if first else []
+    before, more = _before(store, query, cause_ms)
+    after = store.lines(replace(query, since_ms=cause_ms))
+    found = {line.id: line for line in (*own, *before, *after)}
+    return list(found.values())[:LIMIT], more or len(found) > LIMIT
+
+
+def _own(store: IncidentStore, query: LineQuery, first: Place, cause_ms: int) -> list[LogRecord]:
+    """Return the lines of the cause's source next to it: many others may have been written in the same second."""
+    own = replace(query, sources=(first.source,), hosts=(), limit=LINES)
+    lines = store.lines(replace(own, since_ms=cause_ms - _NEAR_MS, until_ms=cause_ms + _NEAR_MS))
+    return [line for line in lines if abs(line.line - first.line) <= _NEAR]
+
+
+def _before(store: IncidentStore, query: LineQuery, cause_ms: int) -> tuple[Sequence[LogRecord], bool]:
+    """Return the last lines before the cause, and whether there are more.
+
+    A store gives the earliest lines of a span. Where they are too many to have them all, the span is halved until it
+    holds enough of them and not too many.
+    """
+
+    def last(window_ms: int) -> Sequence[LogRecord]:
+        return store.lines(replace(query, since_ms=cause_ms - window_ms, until_ms=cause_ms, limit=LINES))
+
+    few_ms, many_ms = 0, BEFORE_S * 1000
+    found = last(many_ms)
+    if len(found) < LINES:
+        return found[-_BEFORE:], len(found) > _BEFORE
+    found = ()
+    while many_ms - few_ms > 1 and len(found) < _BEFORE:
+        window_ms = (few_ms + many_ms) // 2
+        lines = last(window_ms)
+        if len(lines) < LINES:
+            few_ms, found = window_ms, lines
+        else:
+            many_ms = window_ms
+    return found[-_BEFORE:], True
 
 
 def around(document: IncidentDocument) -> LineQuery | None:

@@ -11,12 +11,12 @@ DEFINITIONS: Final = (
     (
         "MTTD",
         "mean time to detection: from the first line of the cause to the opening of the incident, of those whose "
-        "cause has a time.",
+        "cause has a time that is at most a day before.",
     ),
     (
         "MTTR",
-        "mean time to recovery: from the first line of the cause, or the opening where it has no time, to the end of "
-        "the incident, of those that are over.",
+        "mean time to recovery: from the first line of the cause, or the opening where it has no such time, to the end "
+        "of the incident, of those that are over.",
     ),
     (
         "Lost GPU hours",

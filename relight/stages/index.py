@@ -1,7 +1,7 @@
 """`relight index`: reads `relight.logs` and `relight.incidents`, and keeps in a store what people search.
 
 Its positions move on only when the store has acknowledged. What is written twice is there once, so it does again what
-it is not sure of. The store has the incidents so far; formats of sources are in `relight.snapshots`.
+it is not sure of. The store has the incidents so far; how far sources have come is in `relight.snapshots`.
 """
 
 import time
@@ -18,9 +18,9 @@ from relight.metrics import StageMetrics
 from relight.stages.deadletters import refused
 from relight.stages.lines import Lines
 from relight.stages.snapshots import Snapshot, forgotten, newest, written
-from relight.stages.writing import Writer
+from relight.stages.writing import Rejected, Writer, by_record
 from relight.stores.port import IncidentStore
-from relight.stores.projection import Projection
+from relight.stores.projection import Projection, incident_of
 from relight.stores.waiting import Waited
 from relight.topics import INCIDENTS, LOGS, READS
 from relight.transports.port import EventLog, Outgoing, Partition, Record
@@ -30,7 +30,7 @@ from schemas.events import Event, NotAnEvent, decoded
 from schemas.record import LogRecord
 
 NAME: Final = "index"
-VERSION: Final = 1
+VERSION: Final = 2
 FLOOR: Final = "floor"
 FORGET_MS: Final = 24 * 3600 * 1000
 """A source that has said nothing for so long is forgotten; if it speaks again, it is followed from there."""
@@ -42,11 +42,14 @@ _log = structlog.get_logger("relight")
 
 @dataclass(slots=True)
 class _Share:
-    """The state of one partition of logs. `position` is the offset of the record to be read next."""
+    """The state of one partition of logs. `position` is the offset of the record to be read next.
+
+    `covered` is what `position` was in the last snapshot.
+    """
 
     position: int
     lines: Lines
-    newest_ms: int = 0
+    covered: int
     snapshot_s: float = 0.0
 
 
@@ -86,17 +89,19 @@ class Index:
         if partition.topic == INCIDENTS:
             self._incidents.add(partition)
         else:
-            self._shares[partition] = _Share(position, self._lines(), snapshot_s=time.monotonic())
+            self._shares[partition] = _Share(position, self._lines(), position, time.monotonic())
 
     def gain(self, partition: Partition, position: int) -> None:
-        """Rebuild the state of a partition: the formats of its sources, and the lines that may be near to others."""
+        """Rebuild the state of a partition: from the last snapshots of its sources, and the records since."""
         self.begin(partition, position)
         if (share := self._shares.get(partition)) is None:
             return
         kept = newest(self._log, NAME, partition.number, VERSION) if self._choice else {}
-        if (floor := kept.pop(FLOOR, None)) is None:
-            return
-        share.lines.told = {key: snapshot.state for key, snapshot in kept.items()}
+        floor = kept.pop(FLOOR, None)
+        if floor is None or floor.covers > position:
+            return  # what was read before is to be read again
+        share.covered = floor.covers
+        share.lines.restored = {key: snapshot.state for key, snapshot in kept.items()}
         for records in batches(self._log, partition, floor.covers, position):
             for _ in share.lines.take(records):
                 pass  # it is in the store already
@@ -116,7 +121,7 @@ class Index:
         by_partition: dict[Partition, list[Record]] = defaultdict(list)
         for record in records:
             by_partition[record.place].append(record)
-        rejected: list[tuple[Record, str]] = []
+        rejected: list[Rejected] = []
         for place, own in by_partition.items():
             if place.topic == INCIDENTS:
                 rejected += self._project(own)
@@ -130,17 +135,26 @@ class Index:
         """Return the snapshots that are due; forget lines that have been kept for long enough."""
         now = time.monotonic()
         if now - self._cleaned_s > _CLEAN_S:
-            before_ms = int(time.time() * 1000) - self._kept_ms
+            before_ms = _now_ms() - self._kept_ms
             if not self._writer.patiently(lambda: self._store.forget_lines(before_ms)):
                 self._cleaned_s = now
         for partition, share in self._shares.items():
-            if self._choice and share.lines.floor is not None and now - share.snapshot_s >= self._snapshot_s:
+            if self._choice and share.position != share.covered and now - share.snapshot_s >= self._snapshot_s:
                 share.snapshot_s = now
                 yield from self._snapshots(partition.number, share)
 
+    def forget_silent(self) -> None:
+        """Forget the sources of which nothing has come for long, without a word in a snapshot."""
+        for share in self._shares.values():
+            share.lines.silent(FORGET_MS, _now_ms())
+
+    def end(self) -> None:
+        """End the threads that write to the store, which stays open."""
+        self._writer.close()
+
     def close(self) -> None:
         """Close the store, and end the threads that write there."""
-        self._writer.close()
+        self.end()
         self._store.close()
 
     def _lines(self) -> Lines:
@@ -154,20 +168,16 @@ class Index:
             share = self._shares[place]
             fresh = [record for record in records if record.offset >= share.position]
             share.position = records[-1].offset + 1
-            share.newest_ms = max(share.newest_ms, records[-1].time_ms)
             if self._choice:
                 yield from share.lines.take(fresh)
 
-    def _project(self, records: Sequence[Record]) -> Iterator[tuple[Record, str]]:
-        """Fold events of incidents and write what comes of it; yield the records of what the store does not take."""
+    def _project(self, records: Sequence[Record]) -> list[Rejected]:
+        """Fold events of incidents and write what comes of it; return the records of what the store does not take."""
         told = [(event, record) for record in records for event in _events([record])]
-        last = {event.subject: record for event, record in told}
+        last = {incident_of(event): record for event, record in told}
         documents = self._projection.after(event for event, _ in told)
-        for one in self._writer.incidents(documents):
-            yield (
-                last.get(documents[one.of].id, records[-1]),
-                f"the store does not take document {one.id}: {one.reason}",
-            )
+        refusals = self._writer.incidents(documents)
+        return by_record((last.get(documents[one.of].id, records[-1]), one) for one in refusals)
 
     def _known(self, names: Sequence[str]) -> Mapping[str, IncidentDocument]:
         return self._writer.patiently(lambda: self._store.known(names))
@@ -178,15 +188,19 @@ class Index:
         _log.info("the store lacks events of incidents; reading them from the beginning", incidents=len(wanted))
         for partition in sorted(self._incidents):
             for records in batches(self._log, partition):
-                yield from (event for event in _events(records) if event.subject in wanted)
+                yield from (event for event in _events(records) if incident_of(event) in wanted)
 
     def _snapshots(self, number: int, share: _Share) -> Iterator[Outgoing]:
-        for key, told in share.lines.formats_told():
-            yield from written(Snapshot(NAME, key, VERSION, share.position, told), self._cluster, number)
-        for key in share.lines.silent(share.newest_ms - FORGET_MS):
+        for key in share.lines.silent(FORGET_MS, _now_ms()):
             yield forgotten(NAME, key, number)
-        floor = share.lines.floor or 0
-        yield from written(Snapshot(NAME, FLOOR, VERSION, floor, None), self._cluster, number)
+        for key, state in share.lines.states():
+            yield from written(Snapshot(NAME, key, VERSION, share.position, state), self._cluster, number)
+        yield from written(Snapshot(NAME, FLOOR, VERSION, share.position, None), self._cluster, number)
+        share.covered = share.position
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
 
 
 def _events(records: Iterable[Record]) -> Iterator[Event]:

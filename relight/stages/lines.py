@@ -1,14 +1,15 @@
 """The lines of a partition of `relight.logs` that are kept in a store, and the state that choosing them needs."""
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final
+from itertools import groupby
+from typing import Final
 
 from diagnose.matching.lines import Hit
 from diagnose.matching.scanner import Scanner
-from ingest.choosing import HEAD_BYTES, NEAR_MS, Choice, Chooser, SourceLines
+from ingest.choosing import Choice, Chooser, SourceLines, State
 from ingest.foreign import foreign_line
 from relight.stages.sources import foreign_key, key_of, source_of, told_of
 from relight.topics import LOGS
@@ -18,7 +19,6 @@ from schemas.shipped import Shipped
 from schemas.vocabulary import Kind
 
 _EVIDENCE: Final = frozenset({Kind.FAULT, Kind.TEARDOWN})
-_MARK_MS: Final = 1000
 
 Kept = tuple[LogRecord, Record]
 """A line and the record that it came in."""
@@ -28,8 +28,8 @@ Kept = tuple[LogRecord, Record]
 class Lines:
     """The sources of a partition. `cluster` is that of foreign records; headers are believed on `trusted` topics only.
 
-    `told` has the formats of sources that were restored, `changed` those whose format has become known since the last
-    snapshot. `marks` are offsets and times of records: the oldest one is where choosing has to begin again.
+    `restored` has the states of sources that were kept and of which nothing has come since, `changed` are the sources
+    of which something has come since the last snapshot. `newest_ms` is the latest time of a record.
     """
 
     choice: Choice
@@ -38,102 +38,99 @@ class Lines:
     cluster: str = "default"
     trusted: Sequence[str] = (LOGS,)
     sources: dict[str, SourceLines] = field(default_factory=dict)
-    told: dict[str, Any] = field(default_factory=dict)
+    restored: dict[str, State] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
-    marks: deque[tuple[int, int]] = field(default_factory=deque)
+    newest_ms: int = 0
 
     def take(self, records: Iterable[Record]) -> Iterator[Kept]:
         """Take records, and yield the lines that are to be kept. What cannot be read is a dead letter of matching's."""
         foreign: dict[str, list[tuple[Record, bytes]]] = defaultdict(list)
         for record in records:
-            self._mark(record)
+            self.newest_ms = max(self.newest_ms, record.time_ms)
             try:
-                if (shipped := Shipped.from_headers(record.headers)) is not None:
-                    yield from self._chunk(record, shipped)
-                else:
-                    self._line(record, foreign)
+                read = self._read(record)
             except ValueError:
                 continue
+            if read is None:
+                continue
+            source, shipped, text = read
+            if text is None:
+                yield from self._chunk(source, record, shipped)
+            else:
+                foreign[source.key].append((record, text))
         for key, lines in foreign.items():
-            yield from self._lines(key, lines)
+            yield from self._lines(self.sources[key], lines)
 
-    def formats_told(self) -> Iterator[tuple[str, Any]]:
-        """Yield the formats that have become known, by source."""
+    def states(self) -> Iterator[tuple[str, State]]:
+        """Yield the states of the sources of which something has come since the last time, by source."""
         for key in sorted(self.changed):
-            yield key, self.sources[key].told
+            yield key, self.sources[key].state()
         self.changed.clear()
 
-    @property
-    def floor(self) -> int | None:
-        """Return the offset from which records have to be read again to choose as now, `None` where there are none."""
-        return self.marks[0][0] if self.marks else None
+    def silent(self, silence_ms: int, now_ms: int) -> list[str]:
+        """Forget the sources of which nothing has come for so long before the newest record, and return their keys.
 
-    def silent(self, before_ms: int) -> list[str]:
-        """Forget the sources that have said nothing since a time, and return their keys."""
-        names = [key for key, source in self.sources.items() if source.seen_ms < before_ms]
+        No record is from later than now, whatever its time says: one would make all others look silent, and its own
+        source look alive.
+        """
+        self.newest_ms = min(self.newest_ms, now_ms)
+        for source in self.sources.values():
+            source.seen_ms = min(source.seen_ms, now_ms)
+        seen = {key: min(state["seen_ms"], now_ms) for key, state in self.restored.items()}
+        seen |= {key: source.seen_ms for key, source in self.sources.items()}
+        names = [key for key, seen_ms in seen.items() if seen_ms < self.newest_ms - silence_ms]
         for key in names:
-            del self.sources[key]
-            self.told.pop(key, None)
+            self.sources.pop(key, None)
+            self.restored.pop(key, None)
             self.changed.discard(key)
         return names
 
-    def _mark(self, record: Record) -> None:
-        if not self.marks or record.time_ms - self.marks[-1][1] >= _MARK_MS:
-            self.marks.append((record.offset, record.time_ms))
-        while len(self.marks) > 1 and self.marks[1][1] < record.time_ms - NEAR_MS:
-            self.marks.popleft()
+    def _read(self, record: Record) -> tuple[SourceLines, Shipped, bytes | None] | None:
+        """Return a record's source, what is told of it, and the line if it is one; `None` if nothing is in it.
 
-    def _chunk(self, record: Record, shipped: Shipped) -> Iterator[Kept]:
-        if not record.value:
-            return
-        key = key_of(shipped)
-        lines = self._source(key, shipped, record, record.topic in self.trusted)
-        yield from self._kept(
-            key,
-            record,
-            lines.take(
-                self._chooser, record.value, shipped.offset_bytes, shipped.line, shipped.observed_ms, record.time_ms
-            ),
-        )
-
-    def _line(self, record: Record, foreign: dict[str, list[tuple[Record, bytes]]]) -> None:
-        """Put the line of a foreign shipper to those of its source. Raises: ValueError."""
+        Raises:
+            ValueError: it cannot be read.
+        """
+        if (shipped := Shipped.from_headers(record.headers)) is not None:
+            if not record.value:
+                return None
+            return self._source(key_of(shipped), shipped, record, record.topic in self.trusted), shipped, None
         line = foreign_line(record.value or b"", record.key, record.time_ms)
-        key = foreign_key(line, self.cluster, record)
-        self._source(key, told_of(line, self.cluster, record), record, trusted=False)
-        foreign[key].append((record, line.segment))
-
-    def _lines(self, key: str, lines: Sequence[tuple[Record, bytes]]) -> Iterator[Kept]:
-        """Yield what is to be kept of a foreign shipper's lines, those that came in one millisecond at once."""
-        at = {record.offset: record for record, _ in lines}
-        apart: dict[int, list[tuple[int, bytes]]] = defaultdict(list)
-        for record, text in lines:
-            apart[record.time_ms].append((record.offset, text))
-        for time_ms, own in sorted(apart.items()):
-            for line in self.sources[key].take_records(self._chooser, own, time_ms):
-                yield line, at.get(line.offset_bytes, lines[-1][0])
-        self._settle(key)
-
-    def _kept(self, key: str, record: Record, lines: Iterable[LogRecord]) -> Iterator[Kept]:
-        for line in lines:
-            yield line, record
-        self._settle(key)
+        told = told_of(line, self.cluster, record)
+        source = self._source(foreign_key(line, self.cluster, record), told, record, trusted=False)
+        return source, told, line.segment
 
     def _source(self, key: str, shipped: Shipped, record: Record, trusted: bool) -> SourceLines:
         found = self.sources.get(key)
         if found is None:
-            told = self.told.get(key)
-            surveyed = HEAD_BYTES if told is not None else 0
-            found = SourceLines(source_of(shipped, key, trusted), shipped.cluster, key, told, surveyed)
+            source = source_of(shipped, key, trusted)
+            state = self.restored.pop(key, None)
+            if state is None:
+                found = SourceLines(source, shipped.cluster, key)
+            else:
+                found = SourceLines.restored(source, shipped.cluster, key, state)
             self.sources[key] = found
-            self.told[key] = told
-        found.seen_ms = record.time_ms
+        found.seen_ms = max(found.seen_ms, record.time_ms)
+        self.changed.add(key)
         return found
 
-    def _settle(self, key: str) -> None:
-        if self.sources[key].told is not self.told.get(key):
-            self.told[key] = self.sources[key].told
-            self.changed.add(key)
+    def _chunk(self, source: SourceLines, record: Record, shipped: Shipped) -> Iterator[Kept]:
+        assert record.value is not None, "it was read"
+        lines = source.take(
+            self._chooser, record.value, shipped.offset_bytes, shipped.line, shipped.observed_ms, record.time_ms
+        )
+        yield from ((line, record) for line in lines)
+
+    def _lines(self, source: SourceLines, lines: Sequence[tuple[Record, bytes]]) -> Iterator[Kept]:
+        """Yield what is to be kept of a foreign shipper's lines, in their order; those of one millisecond come at once.
+
+        The times of records need not rise: a producer may set them.
+        """
+        at = {record.offset: record for record, _ in lines}
+        for time_ms, own in groupby(lines, key=lambda one: one[0].time_ms):
+            texts = [(record.offset, text) for record, text in own]
+            for line in source.take_records(self._chooser, texts, time_ms):
+                yield line, at.get(line.offset_bytes, lines[-1][0])
 
     @cached_property
     def _chooser(self) -> Chooser:

@@ -87,6 +87,7 @@ class Runner:
     _lag_s: float = 0.0
     _next: Polled | None = None
     _serving: bool = False
+    _moved: bool = False
 
     @property
     def group(self) -> str:
@@ -101,7 +102,7 @@ class Runner:
         """
         failures, ever = 0, False
         while not self.stop.is_set():
-            self._serving = False
+            self._serving = self._moved = False
             try:
                 with closing(self.log.join(self.group, self.stage.inputs, self.member)) as member:
                     self._serve(member)
@@ -109,7 +110,7 @@ class Runner:
                 ever = ever or self._serving
                 if not ever and isinstance(error, Refused | TopicMissing):
                     raise
-                failures = 0 if self._serving else failures + 1
+                failures = 0 if self._moved else failures + 1  # to have joined is no success: what follows may fail
                 self._failed(error, _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
 
     def _serve(self, member: Member) -> None:
@@ -126,6 +127,7 @@ class Runner:
                     self.stage.gain(gained, self._position(gained))
                     held.add(gained)
                 self._step(member, polled.records)
+                self._moved = self._moved or bool(polled.records)
         finally:
             for partition in sorted(held):
                 self._lose(partition)

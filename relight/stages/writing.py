@@ -11,7 +11,7 @@ import structlog
 from relight.metrics import StageMetrics
 from relight.stores.port import IncidentStore, Refusal, StoreError, StoreFull, StoreRefused, StoreUnavailable
 from relight.stores.waiting import Waited
-from relight.transports.port import Record, Refused, Unavailable
+from relight.transports.port import Partition, Record, Refused, Unavailable
 from schemas.document import IncidentDocument
 from schemas.record import LogRecord
 
@@ -38,8 +38,10 @@ class Writer:
         metrics: StageMetrics,
         waited: Waited,
         bulk_bytes: int = 4 * 1024 * 1024,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take the store and what tells of it."""
+        self._monotonic = monotonic
         self._store, self._metrics, self._waited, self._bulk_bytes = store, metrics, waited, bulk_bytes
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="relight-store")
 
@@ -76,21 +78,19 @@ class Writer:
 
         Raises:
             Unavailable: it cannot be done within `PATIENCE_S`, or the process is to stop.
-            Refused: a person has to change something first.
+            Refused: the same, and a person has to change something first.
         """
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = self._monotonic() + PATIENCE_S
         for wait_s in itertools.chain(_BACKOFF_S, itertools.repeat(_BACKOFF_S[-1])):
             try:
                 with self._metrics.bulk():
                     return step()
-            except StoreRefused as error:
-                raise Refused(str(error)) from error
             except StoreError as error:
                 self._metrics.bulk_retry(_word(error))
                 self._metrics.unreachable(str(error))
                 _log.warning("the store takes nothing; waiting", reason=str(error), wait_s=wait_s)
-                if time.monotonic() > deadline or self._waited(wait_s):
-                    raise Unavailable(str(error)) from error
+                if self._monotonic() > deadline or self._waited(wait_s):
+                    raise (Refused if isinstance(error, StoreRefused) else Unavailable)(str(error)) from error
         raise AssertionError("a chain without end has ended")
 
     def close(self) -> None:
@@ -100,11 +100,15 @@ class Writer:
     def _part(self, part: Sequence[tuple[LogRecord, Record]]) -> list[Rejected]:
         refused = self.patiently(lambda: self._store.put_lines([line for line, _ in part]))
         self._metrics.indexed("line", len(part) - len(refused), len(refused))
-        reasons: dict[tuple[int, int], tuple[Record, list[Refusal]]] = {}
-        for one in refused:
-            _, record = part[one.of]
-            reasons.setdefault((record.partition, record.offset), (record, []))[1].append(one)
-        return [(record, _reason(ones)) for record, ones in reasons.values()]
+        return by_record((part[one.of][1], one) for one in refused)
+
+
+def by_record(refusals: Iterable[tuple[Record, Refusal]]) -> list[Rejected]:
+    """Return each record of which something was refused once, with one reason."""
+    found: dict[tuple[Partition, int], tuple[Record, list[Refusal]]] = {}
+    for record, refusal in refusals:
+        found.setdefault((record.place, record.offset), (record, []))[1].append(refusal)
+    return [(record, _reason(ones)) for record, ones in found.values()]
 
 
 def _parts(lines: Iterable[tuple[LogRecord, Record]], size_bytes: int) -> Iterator[list[tuple[LogRecord, Record]]]:
@@ -131,4 +135,6 @@ def _word(error: StoreError) -> str:
             return "full"
         case StoreUnavailable():
             return "unavailable"
+        case StoreRefused():
+            return "refused"
     return "other"

@@ -3,12 +3,13 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import count
 from typing import Any, Final, Self
 
 from relight.settings import models
 from relight.stores import elastic_setup
 from relight.stores.elastic_bulk import Bulk, create, replace
-from relight.stores.elastic_client import check_product, connect, translated
+from relight.stores.elastic_client import check_product, connect, not_set_up, translated
 from relight.stores.elastic_documents import (
     day_of,
     incident_of,
@@ -18,12 +19,29 @@ from relight.stores.elastic_documents import (
     moment_sources,
 )
 from relight.stores.elastic_queries import SORTED, buckets, counting, incident_query, line_query
-from relight.stores.port import LINES, Bucket, Facet, LineQuery, Page, Query, Refusal, Sort, StoreRefused
+from relight.stores.port import (
+    LIMIT,
+    LINES,
+    Bucket,
+    Facet,
+    LineQuery,
+    Page,
+    Query,
+    Refusal,
+    Sort,
+    StoreError,
+    StoreRefused,
+    StoreUnavailable,
+)
 from relight.stores.waiting import NEVER, Waited
 from schemas.document import IncidentDocument
 from schemas.record import LogRecord
 
 _PAGE: Final = 500
+_HITS: Final = 10_000
+"""An answer of Elasticsearch has no more hits than this: `index.max_result_window`."""
+_REFRESH_S: Final = 300.0
+"""Letting searches see what a rebuild has written takes longer than any other answer."""
 _LATE_MS: Final = 60_000
 """Writers' clocks differ, and what is written becomes visible later: a change is looked for again for so long."""
 _DOCUMENT: Final = ["relight.document"]
@@ -58,6 +76,7 @@ class ElasticStore:
         self.prefix, self._days = settings.prefix, lines_days
         self._names = elastic_setup.Names(settings.prefix)
         self._bulk = Bulk(self.client, self.place, bulk_bytes, waited, retried)
+        self._cursors, self._told = count(), ("", dict[str, int]())
 
     def check(self) -> None:
         """Make sure that the server is there, is one that can be used, and is set up. Raises: StoreError.
@@ -106,7 +125,11 @@ class ElasticStore:
                 answer = self.client.mget(
                     index=self._names.incidents, ids=list(ids[begin : begin + _PAGE]), source_includes=_DOCUMENT
                 )
-            found |= {d["_id"]: incident_of(d["_source"]) for d in answer["docs"] if d.get("found")}
+            for told in answer["docs"]:
+                if "error" in told:
+                    raise self._unread(told["error"])
+                if told["found"]:
+                    found[told["_id"]] = incident_of(told["_source"])
         return found
 
     def get(self, prefix: str) -> Sequence[IncidentDocument]:
@@ -123,7 +146,7 @@ class ElasticStore:
         after: tuple[float, str] | None = None,
     ) -> Page:
         """Return incidents in an order, equal ones by id."""
-        limit = min(limit, _PAGE)
+        limit = min(limit, LIMIT)
         how = {"order": "asc" if ascending else "desc"}
         order: list[dict[str, Any]] = [
             {SORTED[sort]: how | ({"missing": 0} if sort == "lost" else {})},
@@ -135,41 +158,48 @@ class ElasticStore:
 
     def aggregate(self, query: Query, by: Facet | None = None) -> Sequence[Bucket]:
         """Count incidents by a facet, the largest bucket first, equal ones by key."""
-        with self._translated():
-            answer = self.client.search(
-                index=self._names.incidents, query=incident_query(query), size=0, aggs=counting(by),
-                track_total_hits=True,
-            )  # fmt: skip
+        answer = self._found(
+            index=self._names.incidents, query=incident_query(query), size=0, aggs=counting(by), track_total_hits=True
+        )
         return list(buckets(by, answer["aggregations"], answer["hits"]["total"]["value"]))
 
     def lines(self, query: LineQuery) -> Sequence[LogRecord]:
         """Return log lines, the earliest first."""
         order = [{"@timestamp": "asc"}, {"relight.source": "asc"}, {"log.offset": "asc"}]
-        with self._translated():
-            answer = self.client.search(
-                index=self._names.logs("*"), query=line_query(query), size=min(query.limit, LINES), sort=order,
-                track_total_hits=False,
-            )  # fmt: skip
+        answer = self._found(
+            index=self._names.logs("*"), query=line_query(query), size=min(query.limit, LINES), sort=order,
+            track_total_hits=False,
+        )  # fmt: skip
         return [line_of(hit["_id"], hit["_source"]) for hit in answer["hits"]["hits"]]
 
     def changes(self, after: str | None) -> tuple[Sequence[IncidentDocument], str]:
-        """Return incidents that have changed since, some of them again, and where to go on."""
+        """Return incidents that have changed since, at most `LIMIT`, and where to go on.
+
+        What came late is looked for again, so most of what is found has been told. To whoever goes on from the last
+        answer of this object it is not told again; anybody else may be told it twice.
+        """
         newest = {"newest": {"max": {"field": "event.ingested"}}}
-        with self._translated():
-            answer = self.client.search(index=self._names.incidents, size=0, aggs=newest)
-        now = str(int(answer["aggregations"]["newest"]["value"] or 0))
+        answer = self._found(index=self._names.incidents, size=0, aggs=newest)
+        now_ms = int(answer["aggregations"]["newest"]["value"] or 0)
         if after is None:
-            return [], now
-        since = {"range": {"event.ingested": {"gte": max(0, int(after) - _LATE_MS), "format": "epoch_millis"}}}
-        order: list[dict[str, Any]] = [{"event.ingested": "asc"}, {"relight.id": "asc"}]
-        found: list[IncidentDocument] = []
-        last: tuple[float, str] | None = None
-        while True:
-            documents, _, places = self._hits(since, _PAGE, order, last)
-            found += documents
-            if len(documents) < _PAGE:
-                return found, now
-            last = places[-1]
+            return [], self._cursor(now_ms)
+        before_ms = int(after.partition(".")[0])
+        cursor, told = self._told
+        known = told if cursor == after else {}
+        seen: dict[str, int] = {}
+        fresh: list[str] = []
+        for name, version in self._ingested(before_ms - _LATE_MS):
+            if known.get(name) != version:
+                if len(fresh) == LIMIT:
+                    now_ms = before_ms  # there is more, and the next call begins where this one has
+                    break
+                fresh.append(name)
+            seen[name] = version
+        found = self.known(fresh)
+        if fresh or now_ms != before_ms:
+            after = self._cursor(now_ms)
+        self._told = after, seen | {document.id: document.version for document in found.values()}
+        return list(found.values()), after
 
     def forget_lines(self, before_ms: int) -> int:
         """Forget nothing: a day's lines lie in an index of their own, which the cluster's lifecycle deletes."""
@@ -178,7 +208,9 @@ class ElasticStore:
     def refresh(self) -> None:
         """Let searches see what has been put."""
         with self._translated():
-            self.client.indices.refresh(index=self._names.all, ignore_unavailable=True)
+            self.client.options(request_timeout=_REFRESH_S).indices.refresh(
+                index=self._names.all, ignore_unavailable=True
+            )
 
     def clear(self) -> None:
         """Forget everything: delete the indices, and make them anew."""
@@ -204,14 +236,48 @@ class ElasticStore:
     def _hits(
         self, query: dict[str, Any], size: int, order: list[dict[str, Any]], after: tuple[float, str] | None = None
     ) -> tuple[list[IncidentDocument], int, list[tuple[float, str]]]:
-        with self._translated():
-            answer = self.client.search(
-                index=self._names.incidents, query=query, size=size, sort=order, track_total_hits=True,
-                source_includes=_DOCUMENT, search_after=None if after is None else list(after),
-            )  # fmt: skip
+        answer = self._found(
+            index=self._names.incidents, query=query, size=size, sort=order, track_total_hits=True,
+            source_includes=_DOCUMENT, search_after=None if after is None else list(after),
+        )  # fmt: skip
         hits = answer["hits"]["hits"]
         places = [(hit["sort"][0], hit["sort"][-1]) for hit in hits]
         return [incident_of(hit["_source"]) for hit in hits], answer["hits"]["total"]["value"], places
+
+    def _ingested(self, since_ms: int) -> Iterator[tuple[str, int]]:
+        """Yield ids and versions of incidents that have been written since, the earliest first."""
+        since = {"range": {"event.ingested": {"gte": max(0, since_ms), "format": "epoch_millis"}}}
+        order = [{"event.ingested": "asc"}, {"relight.id": "asc"}]
+        after: list[Any] | None = None
+        while True:
+            hits = self._found(
+                index=self._names.incidents, query=since, size=_HITS, sort=order, source=False, version=True,
+                track_total_hits=False, search_after=after,
+            )["hits"]["hits"]  # fmt: skip
+            for hit in hits:
+                yield hit["_id"], hit["_version"]
+            if len(hits) < _HITS:
+                return
+            after = hits[-1]["sort"]
+
+    def _found(self, **asked: Any) -> Mapping[str, Any]:
+        """Return what a search finds: all of it. Raises: StoreError."""
+        with self._translated():
+            answer: Mapping[str, Any] = self.client.search(**asked, allow_partial_search_results=False).body
+        if answer["timed_out"]:
+            raise StoreUnavailable(f"{self.place} did not finish a search in time (search.default_search_timeout)")
+        return answer
+
+    def _unread(self, error: Mapping[str, Any]) -> StoreError:
+        """Return what it means that a document cannot be read."""
+        reason = f"{error['type']}: {error.get('reason')}"
+        if error["type"] == "index_not_found_exception":
+            return not_set_up(self.place, reason)
+        return StoreUnavailable(f"{self.place} cannot read what is there: {reason}")
+
+    def _cursor(self, at_ms: int) -> str:
+        """Return where to go on: a time, and a number by which whoever goes on is known."""
+        return f"{at_ms}.{next(self._cursors)}"
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

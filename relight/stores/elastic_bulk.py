@@ -4,15 +4,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import elasticsearch
 import orjson
 from elasticsearch import Elasticsearch
 
-from relight.stores.elastic_client import CREDENTIALS, ROOM, is_full, translated
+from relight.stores.elastic_client import CREDENTIALS, OTHER_LANGUAGE, not_set_up, room, said, translated
 from relight.stores.port import Refusal, StoreFull, StoreRefused, StoreUnavailable
 from relight.stores.waiting import NEVER, Waited
 
 BULK_BYTES: Final = 4 * 1024 * 1024
 TRIES: Final = 6
+ID_BYTES: Final = 512
+"""No id may be longer; for one that is, Elasticsearch refuses all that is written with it."""
 _WAITS_S: Final = (0.1, 0.3, 1.0, 2.0, 4.0)
 _HEADERS: Final = {
     "accept": "application/vnd.elasticsearch+json; compatible-with=9",
@@ -22,6 +25,8 @@ _TOLD: Final = ("errors", "items.*.status", *(f"items.*.error.{name}" for name i
 _PATH: Final = f"/_bulk?filter_path={','.join(_TOLD)}"
 _THERE: Final = 409
 _BUSY: Final = 429
+_TOO_LARGE: Final = 413
+_WRONG: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,10 @@ class Bulk:
         Raises:
             StoreError: some may be kept, and all may be written again.
         """
-        return [refusal for part in _parts(actions, self._size) for refusal in self._written(part)]
+        fitting = [action for action in actions if len(action.id.encode()) <= ID_BYTES]
+        reason = f"its id is longer than {ID_BYTES} bytes"
+        refused = [Refusal(one.of, one.id, reason) for one in actions if len(one.id.encode()) > ID_BYTES]
+        return refused + [refusal for part in _parts(fitting, self._size) for refusal in self._written(part)]
 
     def _written(self, actions: Sequence[Action]) -> Iterator[Refusal]:
         waiting = list(actions)
@@ -79,13 +87,13 @@ class Bulk:
                 if status < 300 or status == _THERE:
                     continue
                 error = outcome.get("error") or {}
-                said = _reason(error)
-                if (status == _BUSY or status >= 500) and not is_full(str(error.get("type")), said):
+                kind, why = str(error.get("type")), _reason(error)
+                self._may_go_on(status, kind, why)
+                if status == _BUSY or status >= 500:
                     again.append(action)
-                    reason = f"{error.get('type')}: {said}"
+                    reason = f"{kind}: {why}"
                 else:
-                    self._may_go_on(status, str(error.get("type")), said)
-                    yield Refusal(action.of, action.id, f"{error.get('type')}: {said}")
+                    yield Refusal(action.of, action.id, f"{kind}: {why}")
             if not again:
                 return
             waiting = again
@@ -96,19 +104,36 @@ class Bulk:
 
     def _may_go_on(self, status: int, kind: str, reason: str) -> None:
         """Make sure that it is the document that is refused, and not everything. Raises: StoreError."""
-        if is_full(kind, reason):
-            raise StoreFull(f"{self._place} takes nothing: {reason}. {ROOM}")
+        if advice := room(kind, reason):
+            raise StoreFull(f"{self._place} takes nothing: {reason}. {advice}")
         if status == 401 or kind == "security_exception":
             raise StoreRefused(f"{self._place} does not let relight write ({reason}). {CREDENTIALS}")
         if status == 404:
-            raise StoreRefused(f"{self._place} is not set up ({reason}): run `relight setup elasticsearch`")
+            raise not_set_up(self._place, reason)
+        if kind == "strict_dynamic_mapping_exception":
+            raise StoreRefused(
+                f"{self._place} was set up by another relight ({reason}): run `relight setup elasticsearch --apply`"
+            )
 
-    def _sent(self, actions: Sequence[Action]) -> Sequence[Mapping[str, Any]]:
+    def _sent(self, actions: Sequence[Action]) -> list[Mapping[str, Any]]:
+        """Send documents, and return what became of each. What is refused as a whole is sent in halves."""
         body = b"".join(action.lines for action in actions)
         with translated(self._client, self._place):
-            answer = self._client.perform_request("POST", _PATH, headers=_HEADERS, body=body)
-        items: Sequence[Mapping[str, Any]] = answer["items"]
-        return items
+            try:
+                return list(self._client.perform_request("POST", _PATH, headers=_HEADERS, body=body)["items"])
+            except elasticsearch.ApiError as error:
+                kind, reason = said(error.body)
+                if not _is_of_documents(error.status_code, kind):
+                    raise
+                status = error.status_code
+        if half := len(actions) // 2:
+            return [*self._sent(actions[:half]), *self._sent(actions[half:])]
+        return [{"": {"status": status, "error": {"type": kind or "too large", "reason": reason}}}]
+
+
+def _is_of_documents(status: int, kind: str) -> bool:
+    """Tell whether an answer may refuse a whole request for one of its documents: others mean the client."""
+    return status == _TOO_LARGE or (status == _WRONG and kind not in ("", OTHER_LANGUAGE))
 
 
 def _lines(told: Mapping[str, Any], source: Mapping[str, Any]) -> bytes:

@@ -20,6 +20,9 @@ _JSON: Final = {"accept": "application/json"}
 _BUSY: Final = 429
 _OTHER_LANGUAGE: Final = 406
 
+OTHER_LANGUAGE: Final = "media_type_header_exception"
+"""How a server says that it does not know the version of the API that it is spoken to in."""
+
 
 def connect(settings: models.Elasticsearch) -> Elasticsearch:
     """Return a client; it connects when it is used. Raises: StoreRefused."""
@@ -63,11 +66,11 @@ def translated(client: Elasticsearch, place: str) -> Iterator[None]:
 
 def meaning(error: elasticsearch.ApiError, client: Elasticsearch, place: str) -> StoreError:
     """Return what an answer that is an error means for the caller."""
-    status, kind, reason = error.status_code, *_said(error.body)
-    if kind == "media_type_header_exception" or status == _OTHER_LANGUAGE:
+    status, kind, reason = error.status_code, *said(error.body)
+    if kind == OTHER_LANGUAGE or status == _OTHER_LANGUAGE:
         return _unusable(place, _stranger(client))
-    if is_full(kind, reason):
-        return StoreFull(f"{place} takes nothing: {reason}. {ROOM}")
+    if advice := room(kind, reason):
+        return StoreFull(f"{place} takes nothing: {reason}. {advice}")
     if status in (401, 403):
         return StoreRefused(f"{place} does not let relight in ({reason}). {CREDENTIALS}")
     if status == _BUSY or status >= 500:
@@ -75,33 +78,54 @@ def meaning(error: elasticsearch.ApiError, client: Elasticsearch, place: str) ->
     if kind == "index_not_found_exception":
         if stranger := _stranger(client):
             return _unusable(place, stranger)
-        return StoreRefused(f"{place} is not set up ({reason}): run `relight setup elasticsearch`")
+        return not_set_up(place, reason)
     return StoreRefused(f"{place} refuses: {status}, {kind}: {reason}")
 
 
 CREDENTIALS: Final = "Check elasticsearch.username and password, or api_key, and the privileges that it has"
-ROOM: Final = (
+_DISK: Final = (
     "Make room on its disks; Elasticsearch lifts the block by itself when there is, or set"
     " index.blocks.read_only_allow_delete to null"
 )
+_BLOCK: Final = "Take the block away: set index.blocks.write and index.blocks.read_only to null"
+_FULL: Final = (
+    ("cluster_block_exception", "read-only-allow-delete", _DISK),
+    ("cluster_block_exception", "read-only", _BLOCK),
+    ("cluster_block_exception", "index write", _BLOCK),
+    ("index_closed_exception", "", "Open the index, or delete it"),
+    ("validation_exception", "", "Delete indices, or let there be more shards with cluster.max_shards_per_node"),
+)
+"""Errors that say that nothing can be written: their kind, what their reason says, and what a person can do.
+
+On a disk that is nearly full all indices are read-only. An index that cannot be made, for there are as many shards as
+there may be, is a validation that failed; one of a document or a request is called otherwise.
+"""
 
 
-def is_full(kind: str, reason: str) -> bool:
-    """Tell whether an error says that there is no room: on a disk that is nearly full all indices are read-only.
+def room(kind: str, reason: str) -> str | None:
+    """Return what a person can do about an error that says that there is no room; `None`: it does not."""
+    return next((advice for told, words, advice in _FULL if kind == told and words in reason), None)
 
-    An index that a person has made read-only refuses a document, as any other that cannot take it.
-    """
-    return kind == "cluster_block_exception" and "read-only-allow-delete" in reason
+
+def not_set_up(place: str, reason: str) -> StoreRefused:
+    """Return the error that an index or an alias is missing."""
+    return StoreRefused(f"{place} is not set up ({reason}): run `relight setup elasticsearch`")
 
 
 def check_product(client: Elasticsearch, place: str) -> str:
     """Make sure that the server is an Elasticsearch that can be used; return its version. Raises: StoreError."""
     with translated(client, place):
         told = client.nodes.info(filter_path="nodes.*.version")
-    versions = sorted({node["version"] for node in told.get("nodes", {}).values()})
-    if not versions or any(int(version.split(".")[0]) < MAJOR for version in versions):
+    versions = sorted({str(node.get("version"))[:100] for node in told.get("nodes", {}).values()})
+    if not versions or any(_major(version) < MAJOR for version in versions):
         raise _unusable(place, f"this is Elasticsearch {', '.join(versions)}")
     return ", ".join(versions)
+
+
+def _major(version: str) -> int:
+    """Return the first number of a version; 0 where it has none."""
+    first = version.split(".")[0]
+    return int(first) if first.isdecimal() else 0
 
 
 def _unusable(place: str, stranger: str | None) -> StoreRefused:
@@ -118,18 +142,18 @@ def _stranger(client: Elasticsearch) -> str | None:
         number = str(version["number"])
     except (elastic_transport.TransportError, AttributeError, KeyError, TypeError, ValueError):
         return None  # it gives no answer, or none that tells
-    known = name == "Elasticsearch" and int(number.split(".")[0]) >= MAJOR
+    known = name == "Elasticsearch" and _major(number) >= MAJOR
     return None if known else f"this is {name} {number}"
 
 
-def _said(body: object) -> tuple[str, str]:
+def said(body: object) -> tuple[str, str]:
     """Return the kind and the reason of an error, as its body says them."""
     error = body.get("error") if isinstance(body, dict) else None
     if isinstance(error, dict):
-        causes = error.get("root_cause") or [error]
+        causes = error.get("root_cause") or [error.get("caused_by") or error]
         cause = causes[0] if isinstance(causes[0], dict) else error
         return str(error.get("type", "")), str(cause.get("reason") or error.get("reason") or error.get("type"))[:500]
-    return "", str(error or body)[:500]
+    return "", str(error or body or "no reason given")[:500]
 
 
 def _first(error: elastic_transport.TransportError) -> str:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from relight.stores.facets import facets
+from relight.stores.keeping import at_ms, counted_ms
 from relight.stores.words import words
 from schemas.document import IncidentDocument
 from schemas.record import LogRecord
@@ -12,7 +13,6 @@ from schemas.vocabulary import Severity
 ECS: Final = "9.0.0"
 """The version of the Elastic Common Schema whose names are used."""
 
-_DAY_MS: Final = 86_400_000
 _ECS: Final = {"version": ECS}
 
 
@@ -33,7 +33,7 @@ def line_source(line: LogRecord) -> dict[str, Any]:
     if line.level is not None:
         log["level"] = line.level
     found: dict[str, Any] = {
-        "@timestamp": line.observed_ms if line.time_ms is None else line.time_ms,
+        "@timestamp": at_ms(line),
         "message": line.text,
         "ecs": _ECS,
         "event": {"kind": "event", "module": "relight", "dataset": "relight.logs", "created": line.observed_ms},
@@ -75,13 +75,10 @@ def line_of(name: str, source: dict[str, Any]) -> LogRecord:
 def day_of(line: LogRecord, kept_days: int) -> str:
     """Return the day in whose index a line lies: that of its time, as `2026.05.12`.
 
-    A time that cannot be (after it was read, or so long before that it would be gone already) names no day: with it a
-    damaged clock or a hostile line could make an index for every day there is. Then it is the day when it was read.
+    A time that cannot be names no day: with it a damaged clock or a hostile line could make an index for every day
+    there is. Then it is the day when it was read.
     """
-    time_ms = line.observed_ms if line.time_ms is None else line.time_ms
-    if not -kept_days * _DAY_MS <= time_ms - line.observed_ms <= _DAY_MS:
-        time_ms = line.observed_ms
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y.%m.%d")
+    return datetime.fromtimestamp(counted_ms(line, kept_days) / 1000, UTC).strftime("%Y.%m.%d")
 
 
 def incident_source(document: IncidentDocument, ingested_ms: int) -> dict[str, Any]:
@@ -123,7 +120,7 @@ def incident_source(document: IncidentDocument, ingested_ms: int) -> dict[str, A
         "words": found.words,
         "timeline": [moment.model_dump(mode="json") for moment in document.timeline],
         "document": document.model_dump(mode="json"),
-        **_diagnosis(document),
+        **_diagnosis(document, found.blamed),
     }
     orchestrator: dict[str, Any] = {"cluster": {"name": found.cluster}}
     if found.job is not None:
@@ -140,12 +137,12 @@ def incident_source(document: IncidentDocument, ingested_ms: int) -> dict[str, A
     }
 
 
-def _diagnosis(document: IncidentDocument) -> dict[str, Any]:
+def _diagnosis(document: IncidentDocument, blamed: str | None) -> dict[str, Any]:
     if document.history.diagnosed is None:
         return {}
     diagnosed = document.history.diagnosed
     found, first = diagnosed.diagnosis, diagnosed.diagnosis.first_cause
-    culprit = {name: getattr(found.culprit, name) for name in ("kind", "name", "host", "gpu")}
+    culprit = {name: getattr(found.culprit, name) for name in ("kind", "name", "gpu")} | {"host": blamed}
     return {
         "title": found.title,
         "meaning": found.meaning,

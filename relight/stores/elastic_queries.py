@@ -3,13 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from relight.stores.port import Bucket, Facet, LineQuery, Query, Sort
+from relight.stores.port import BUCKETS, Bucket, Facet, LineQuery, Query, Sort
 from relight.stores.words import Wanted, wanted
 from schemas.vocabulary import Impact, Severity
 
 Dsl = dict[str, Any]
 
-_TOTALS: Final = 10_000
 SORTED: Final[Mapping[Sort, str]] = {
     "opened": "@timestamp",
     "updated": "relight.updated",
@@ -103,7 +102,7 @@ def counting(by: Facet | None) -> Dsl:
     if by is None:
         return figures
     order = [{"_count": "desc"}, {"_key": "asc"}]
-    return {"buckets": {"terms": {"field": _FACETS[by], "size": _TOTALS, "order": order}, "aggs": figures}}
+    return {"buckets": {"terms": {"field": _FACETS[by], "size": BUCKETS, "order": order}, "aggs": figures}}
 
 
 def buckets(by: Facet | None, found: Dsl, total: int) -> Iterator[Bucket]:

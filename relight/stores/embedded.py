@@ -10,7 +10,10 @@ from typing import Any, Final, Self
 from relight.stores.embedded_queries import condition_of, line_condition
 from relight.stores.embedded_schema import VERSION, make, version
 from relight.stores.facets import Facets, facets
+from relight.stores.keeping import at_ms, counted_ms
 from relight.stores.port import (
+    BUCKETS,
+    LIMIT,
     LINES,
     Bucket,
     Facet,
@@ -43,17 +46,28 @@ _SORTED: Final[Mapping[Sort, str]] = {
 class EmbeddedStore:
     """A store in one file. May be used by several threads and processes."""
 
-    def __init__(self, path: Path | str, durable: bool = True, *, create: bool = True) -> None:
-        """Open the file and the store in it, which with `create` are made if they are not there. Raises: StoreError."""
+    def __init__(self, path: Path | str, durable: bool = True, *, create: bool = True, lines_days: int = 30) -> None:
+        """Open the file and the store in it. What is there already is opened without waiting for who writes.
+
+        Args:
+            path: where the file is.
+            durable: what was written survives a power cut, not only a crash.
+            create: make what is not there, and anew what is of another version of relight; else it is refused.
+            lines_days: how long log lines are kept, as `relight.stores.keeping` counts.
+
+        Raises:
+            StoreError: it cannot be opened.
+        """
+        self._days = lines_days
         if not create and not Path(path).exists():
-            raise StoreRefused(
-                f"there is no store at {path}: `relight run` and `relight index` make it; or set elasticsearch.hosts"
-            )
+            raise _absent(path)
         with _translated():
             self.file = EmbeddedFile(Path(path), durable)
-            with self.file.writing() as connection:
-                if version(connection) != VERSION:
-                    make(connection)
+        try:
+            self._prepare(create)
+        except BaseException:
+            self.close()
+            raise
 
     def check(self) -> None:
         """Make sure that the store can be read. Raises: StoreError."""
@@ -73,10 +87,11 @@ class EmbeddedStore:
             for line in lines:
                 row = (line.id, line.cluster, line.source, line.host, at_ms(line), line.offset_bytes)
                 insert = (
-                    "insert or ignore into lines (id, cluster, source, host, at_ms, offset_bytes, record)"
-                    " values (?, ?, ?, ?, ?, ?, ?)"
+                    "insert or ignore into lines (id, cluster, source, host, at_ms, offset_bytes, counted_ms, record)"
+                    " values (?, ?, ?, ?, ?, ?, ?, ?)"
                 )
-                cursor = connection.execute(insert, (*row, line.model_dump_json(exclude_defaults=True)))
+                record = line.model_dump_json(exclude_defaults=True)
+                cursor = connection.execute(insert, (*row, counted_ms(line, self._days), record))
                 if cursor.rowcount:
                     said = " ".join(words(line.text))
                     connection.execute("insert into line_words (rowid, words) values (?, ?)", (cursor.lastrowid, said))
@@ -105,6 +120,7 @@ class EmbeddedStore:
         after: tuple[float, str] | None = None,
     ) -> Page:
         """Return incidents in an order, equal ones by id."""
+        limit = min(limit, LIMIT)
         where, value = condition_of(query), _SORTED[sort]
         order, beyond = ("asc", ">") if ascending else ("desc", "<")
         with self._reading() as connection:
@@ -131,8 +147,8 @@ class EmbeddedStore:
                 " coalesce(sum(detection_ms), 0), count(detection_ms), coalesce(sum(recovery_ms), 0),"
                 " count(recovery_ms), coalesce(sum(lost_gpu_ms), 0), count(lost_gpu_ms)"
                 f" from {table} where {where.sql} and bucket is not null"
-                " group by bucket order by count(*) desc, bucket",
-                where.values,
+                " group by bucket order by count(*) desc, bucket limit ?",
+                (*where.values, BUCKETS),
             ).fetchall()
         return [Bucket(_key(by, row[0]), *row[1:]) for row in rows]
 
@@ -164,10 +180,10 @@ class EmbeddedStore:
             make(connection)
 
     def forget_lines(self, before_ms: int) -> int:
-        """Forget lines of before a time (Unix, milliseconds), and return how many: ten thousand at once at most."""
+        """Forget lines that count from before a time (Unix, milliseconds), return how many: at most ten thousand."""
         with self._writing() as connection:
             rows = connection.execute(
-                "select number, record from lines where at_ms<? limit 10000", (before_ms,)
+                "select number, record from lines where counted_ms<? limit 10000", (before_ms,)
             ).fetchall()
             for number, record in rows:
                 said = " ".join(words(LogRecord.model_validate_json(record).text))
@@ -189,6 +205,18 @@ class EmbeddedStore:
         """Close it."""
         self.close()
 
+    def _prepare(self, create: bool) -> None:
+        """Make sure that the tables are of this version: with `create` they are made, empty, where they are not."""
+        with self._reading() as connection:
+            there = version(connection)
+        if there == VERSION:
+            return
+        if not create:
+            raise _absent(self.file.path) if there is None else _other(self.file.path, there)
+        with self._writing() as connection:
+            if version(connection) != VERSION:  # another process may have been faster
+                make(connection)
+
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         with _translated(), self.file.reading() as connection:
@@ -200,9 +228,17 @@ class EmbeddedStore:
             yield connection
 
 
-def at_ms(line: LogRecord) -> int:
-    """Return when a line was written, as far as is known (Unix, milliseconds)."""
-    return line.observed_ms if line.time_ms is None else line.time_ms
+def _absent(path: Path | str) -> StoreRefused:
+    return StoreRefused(
+        f"there is no store at {path}: `relight run` and `relight index` make it; or set elasticsearch.hosts"
+    )
+
+
+def _other(path: Path, there: int) -> StoreRefused:
+    return StoreRefused(
+        f"the store at {path} is of another relight (its version is {there}, this one's {VERSION}): use that one; or"
+        " stop it and run `relight replay --into store`, which makes the store anew from the topics"
+    )
 
 
 def _put_incident(connection: sqlite3.Connection, document: IncidentDocument) -> None:

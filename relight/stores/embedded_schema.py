@@ -6,8 +6,8 @@ Documents lie apart from what incidents are found by, so that looking for some d
 import sqlite3
 from typing import Final
 
-VERSION: Final = 1
-"""Of the tables. Those of another version are emptied: a store can be rebuilt."""
+VERSION: Final = 2
+"""Of the tables. Who writes empties those of another version: a store can be rebuilt."""
 
 _TOKENS: Final = "tokenize='unicode61 remove_diacritics 0'"
 _SCHEMA: Final = f"""
@@ -28,11 +28,12 @@ create table changes (last integer not null);
 create virtual table incident_words using fts5(words, {_TOKENS});
 create table lines (
   number integer primary key, id text not null unique, cluster text not null, source text not null, host text,
-  at_ms integer not null, offset_bytes integer not null, record text not null
+  at_ms integer not null, offset_bytes integer not null, counted_ms integer not null, record text not null
 );
 create index lines_by_source on lines (source, at_ms);
 create index lines_by_host on lines (host, at_ms);
 create index lines_by_time on lines (at_ms);
+create index lines_by_age on lines (counted_ms);
 create virtual table line_words using fts5(words, content='', {_TOKENS});
 insert into store values ({VERSION})"""  # noqa: S608 - made of constants
 _TABLES: Final = (

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Final
 
 from relight.stores.words import words
@@ -13,16 +14,21 @@ from schemas.vocabulary import Impact, Severity
 
 _WORDS: Final = 4000
 """An incident is found by so many words at most."""
+_LONGEST: Final = 1024
+"""Names are found by so many characters (of UTF-16, as Elasticsearch counts): longer ones are not searchable there."""
+_DAY_MS: Final = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
 class Facets:
     """The values. Times are Unix milliseconds, `severity` a rank from 0, `confidence` in thousandths.
 
-    `blamed` is the culprit's host. `detection_ms`: from the first line of the cause to opening. `recovery_ms`: from
-    there to the end of the incident, where it is resolved. `lost_gpu_ms`: of a run that ended, the ranks that saw it
-    times the time until the run went on, or, where it has not, until the last finding: so much at least. `None` where
-    it is not known.
+    `blamed` is the culprit's host. `began_ms` is the time of the first line of the cause, if that is at most a day
+    before opening and not after it: opening is the cluster's time, and a log that is shipped long after it was written
+    tells nothing of how fast it was seen. `detection_ms`: from there to opening. `recovery_ms`: from there, or opening
+    where it is not known, to the end of the incident, where it is resolved. `lost_gpu_ms`: of a run that ended, the
+    ranks that saw it times the time from there until the run went on, or, where it has not, until the last finding: so
+    much at least. `None` where it is not known. Names are cut to 1024 characters.
     """
 
     id: str
@@ -56,7 +62,7 @@ def facets(document: IncidentDocument) -> Facets:
     found = history.diagnosed.diagnosis if history.diagnosed else None
     first = found.first_cause if found else None
     opened_ms = _ms(history.opened_s) or 0
-    began_ms = round(first.time.timestamp() * 1000) if first and first.time else None
+    began_ms = _began_ms(first, opened_ms)
     ended_ms, impact = _ms(history.ended_s), history.diagnosed.impact if history.diagnosed else Impact.NONE
     ranks = len(found.scope.ranks) if found else 0
     since_ms = opened_ms if began_ms is None else began_ms
@@ -64,7 +70,7 @@ def facets(document: IncidentDocument) -> Facets:
     return Facets(
         id=document.id,
         version=document.version,
-        cluster=document.cluster,
+        cluster=_cut(document.cluster),
         state=history.state.value,
         opened_ms=opened_ms,
         updated_ms=_ms(document.updated_s) or opened_ms,
@@ -76,16 +82,30 @@ def facets(document: IncidentDocument) -> Facets:
         impact=impact.value,
         domain=found.domain.value if found else "unknown",
         confidence=round(found.confidence * 1000) if found else 0,
-        job=history.opened.job if history.opened else None,
-        hosts=tuple(sorted(set(_hosts(history)))),
-        blamed=found.culprit.host if found else None,
+        job=_cut(history.opened.job) if history.opened and history.opened.job is not None else None,
+        hosts=tuple(sorted(set(map(_cut, _hosts(history))))),
+        blamed=_cut(found.culprit.host) if found and found.culprit.host is not None else None,
         ranks=ranks,
         week=_week(opened_ms),
-        detection_ms=None if began_ms is None else max(0, opened_ms - began_ms),
+        detection_ms=None if began_ms is None else opened_ms - began_ms,
         recovery_ms=max(0, ended_ms - since_ms) if ended_ms is not None and history.state is State.RESOLVED else None,
         lost_gpu_ms=ranks * max(0, until_ms - since_ms) if ranks and impact is Impact.FAILED else None,
-        words=" ".join(list(_words(document))[:_WORDS]),
+        words=" ".join(islice(_words(document), _WORDS)),
     )
+
+
+def _began_ms(first: Place | None, opened_ms: int) -> int | None:
+    """Return the time of the first line of the cause, if opening can have followed it."""
+    if first is None or first.time is None:
+        return None
+    time_ms = round(first.time.timestamp() * 1000)
+    return time_ms if 0 <= opened_ms - time_ms <= _DAY_MS else None
+
+
+def _cut(name: str) -> str:
+    if len(name) * 2 <= _LONGEST:
+        return name
+    return name.encode("utf-16-le", "ignore")[: _LONGEST * 2].decode("utf-16-le", "ignore")
 
 
 def _hosts(history: IncidentHistory) -> Iterator[str]:

@@ -23,7 +23,7 @@ def open_store(
         settings: say which one it is.
         waited: waits for a store that is busy.
         retried: is told why something is written again.
-        create: make the embedded store where it is not there.
+        create: make the embedded store where it is not there, or of another version; else it is refused.
 
     Raises: StoreError.
     """
@@ -39,7 +39,8 @@ def open_store(
         )
     from relight.stores.embedded import EmbeddedStore
 
-    return EmbeddedStore(settings.embedded.path, durable=settings.embedded.durable, create=create)
+    own = settings.embedded
+    return EmbeddedStore(own.path, durable=own.durable, create=create, lines_days=settings.index.lines_days)
 
 
 def store_place(settings: "Settings") -> str:

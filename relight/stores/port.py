@@ -45,6 +45,10 @@ A week is ISO's, such as `2026-W21`, of the time of opening in UTC.
 
 LINES: Final = 10_000
 """No more log lines than this are returned at once."""
+LIMIT: Final = 500
+"""No more incidents than this are returned at once by a search; `Page.after` goes on behind them."""
+BUCKETS: Final = 10_000
+"""No more buckets than this are returned by an aggregate: the largest ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ class Query:
     Words of a tuple are alternatives, in which `*` stands for anything and `?` for one character. Times are those of
     opening (Unix, milliseconds), `until_ms` not included. `severity` is the least. `text` holds words that must all be
     there, in any order; `"several words"` in quotation marks stand together, `word*` is a beginning, and `-word` must
-    not be there.
+    not be there. No more than its first `relight.stores.words.MOST` words are looked for.
     """
 
     since_ms: int | None = None
@@ -150,13 +154,13 @@ class IncidentStore(Protocol):
         self, query: Query, sort: Sort = "opened", *, ascending: bool = False, limit: int = 50,
         after: tuple[float, str] | None = None,
     ) -> Page:  # fmt: skip
-        """Return incidents in an order, equal ones by id; `after` is that of the page before."""
+        """Return incidents in an order, equal ones by id, at most `LIMIT`; `after` is that of the page before."""
         ...
 
     def aggregate(self, query: Query, by: Facet | None = None) -> Sequence[Bucket]:
         """Count incidents by a facet, the largest bucket first, equal ones by key; `None`: all in one bucket, if any.
 
-        An incident with several hosts counts for each.
+        An incident with several hosts counts for each. There are at most `BUCKETS`.
         """
         ...
 
@@ -174,7 +178,8 @@ class IncidentStore(Protocol):
     def forget_lines(self, before_ms: int) -> int:
         """Forget some of the lines of before a time (Unix, milliseconds), return how many: 0 when there are no more.
 
-        Where days of lines have a lifecycle of their own, nothing is left to do.
+        `relight.stores.keeping` says which time of a line that is. Where days of lines have a lifecycle of their own,
+        nothing is left to do.
         """
         ...
 

@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 LONGEST: Final = 100
 """A word is known by so many of its first characters."""
+MOST: Final = 64
+"""A search is for so many words at most, its first ones: stores do not take expressions without end."""
 
 _WORD: Final = re.compile(r"[^\W_]+")
 _ITEM: Final = re.compile(r'(-?)(?:"([^"]*)"?|([^\s"]+))')
@@ -29,9 +31,17 @@ class Wanted:
 def wanted(search: str) -> list[Wanted]:
     """Return what a search asks for; it never fails: what makes no sense as a search is words as well.
 
-    `node03/kern.log` asks for three words that stand together, `nccl*` for a word's beginning.
+    `node03/kern.log` asks for three words that stand together, `nccl*` for a word's beginning. What is beyond the first
+    `MOST` words is left out.
     """
-    return [one for match in _ITEM.finditer(search) for one in _meant(*match.groups())]
+    found: list[Wanted] = []
+    left = MOST
+    for one in (one for match in _ITEM.finditer(search) for one in _meant(*match.groups())):
+        found.append(replace(one, words=one.words[:left]))
+        left -= len(one.words)
+        if left <= 0:
+            break
+    return found
 
 
 def _meant(minus: str, quoted: str | None, bare: str | None) -> Iterator[Wanted]:

@@ -6,8 +6,9 @@ from itertools import product
 
 import pytest
 
-from relight.stores.port import IncidentStore, LineQuery, Page, Query, Sort
+from relight.stores.port import BUCKETS, LIMIT, IncidentStore, LineQuery, Page, Query, Sort
 from relight.stores.projection import Projection
+from relight.stores.words import MOST
 from schemas.document import IncidentDocument
 from schemas.history import State
 from schemas.vocabulary import Impact, Severity
@@ -21,6 +22,7 @@ from tests.contract.store_stories import (
     reopened,
     resolved,
     settled,
+    widespread,
 )
 
 HOUR_S = 3600.0
@@ -129,6 +131,12 @@ class StoreContract:
         self.put(store, older)
         assert store.search(Query()).documents == (newer,)
 
+    def test_of_several_states_put_at_once_the_newest_stays(self, store: IncidentStore) -> None:
+        told = events(1, more=(settled(), resolved(), reopened()))
+        states = [folded(told[:count])[0] for count in range(1, len(told) + 1)]
+        self.put(store, *states[:3], *reversed(states[3:]))
+        assert store.search(Query()).documents == (states[-1],)
+
     def test_a_newer_state_replaces_an_older_one(self, store: IncidentStore) -> None:
         told = events(1, host="node03", more=(settled(), resolved()))
         self.put(store, folded(told[:2])[0])
@@ -146,6 +154,14 @@ class StoreContract:
         store.refresh()
         assert store.search(Query()).total == 1
         assert store.lines(LineQuery()) == lines
+
+    def test_a_line_with_a_time_is_there_once_whenever_it_was_read(self, store: IncidentStore) -> None:
+        first = line("read twice")
+        again = first.model_copy(update={"observed_ms": first.observed_ms + 2 * 86_400_000})
+        store.put_lines([first])
+        store.put_lines([again])
+        store.refresh()
+        assert store.lines(LineQuery()) == [first]
 
     def test_an_incident_is_got_by_the_beginning_of_its_id(self, store: IncidentStore) -> None:
         several = [document(number) for number in range(20)]
@@ -185,6 +201,41 @@ class StoreContract:
         for text, expected in WORDS:
             page = store.search(Query(text=text))
             assert {n for n, one in found.items() if one.id in ids(page)} == expected, text
+
+    @pytest.mark.parametrize("each", ["fallen ", "-absent ", "fal* ", "fallen,", '"off the" '])
+    def test_a_search_of_very_many_words_is_one_of_its_first_words(self, store: IncidentStore, each: str) -> None:
+        repeated = "fallen " * MOST
+        self.put(store, document(1, text=repeated, host="node03"), document(2, text=repeated, host="node04"))
+        assert store.search(Query(text=each * 20_000)).total == 2
+        store.put_lines([line(repeated + "off the")])
+        store.refresh()
+        assert len(store.lines(LineQuery(text=each * 20_000))) == 1
+        assert store.search(Query(text="node03 " + each * (MOST - 1) + "absent")).total == 1
+
+    def test_a_search_returns_no_more_than_its_limit_at_once_and_goes_on_behind_it(self, store: IncidentStore) -> None:
+        self.put(store, *(document(number) for number in range(LIMIT + 1)))
+        page = store.search(Query(), limit=2 * LIMIT)
+        assert (len(page.documents), page.total) == (LIMIT, LIMIT + 1)
+        rest = store.search(Query(), limit=2 * LIMIT, after=page.after)
+        assert (len(rest.documents), rest.after) == (1, None)
+
+    def test_of_very_many_buckets_the_largest_are_returned(self, store: IncidentStore) -> None:
+        hosts = tuple(f"n{number:05}" for number in range(BUCKETS + 1))
+        self.put(store, widespread(document(1), hosts), document(2, host=hosts[-1]))
+        found = store.aggregate(Query(), "host")
+        assert len(found) == BUCKETS
+        assert (found[0].key, found[0].count) == (hosts[-1], 2)
+        assert hosts[BUCKETS - 1] not in {bucket.key for bucket in found}
+
+    def test_a_name_is_found_and_counted_by_its_beginning_however_long_it_is(self, store: IncidentStore) -> None:
+        for number, letter in enumerate(("x", "\U0001d54f")):
+            whole = document(number, cluster=letter * 2000, host=letter * 2000, job=letter * 2000)
+            self.put(store, whole)
+            begins = (f"{letter * 500}*",)
+            for query in (Query(clusters=begins), Query(hosts=begins), Query(jobs=begins)):
+                assert store.search(query).documents == (whole,)
+        for by in ("cluster", "host", "blamed", "job"):
+            assert [bucket.key for bucket in store.aggregate(Query(), by)] == ["x" * 1024, "\U0001d54f" * 512]
 
     def test_pages_follow_each_other_without_gap_or_overlap(self, store: IncidentStore) -> None:
         self.put(store, *some(37))

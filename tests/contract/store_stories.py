@@ -101,6 +101,12 @@ def document(number: int, cluster: str = "c1", **told: Any) -> IncidentDocument:
     return found
 
 
+def widespread(whole: IncidentDocument, hosts: Sequence[str]) -> IncidentDocument:
+    """Return an incident as it would be if its evidence had been seen on these hosts."""
+    evidence = {k: e.model_copy(update={"hosts": tuple(hosts)}) for k, e in whole.history.evidence.items()}
+    return whole.model_copy(update={"history": whole.history.model_copy(update={"evidence": evidence})})
+
+
 def settled(at_s: float = START_S + 30) -> tuple[Happening, float]:
     return DiagnosisSettled(fault="gpu.fallen_off_bus", signature="nvrm.xid.79"), at_s
 

@@ -1,6 +1,7 @@
 """The store in Elasticsearch keeps the contract, on a real server."""
 
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
@@ -10,13 +11,16 @@ import pytest
 
 from relight.settings import models
 from relight.stores.elastic import ElasticStore
+from relight.stores.elastic_bulk import Bulk, replace
+from relight.stores.elastic_documents import incident_source
 from relight.stores.elastic_setup import setup
 from relight.stores.embedded import EmbeddedStore
-from relight.stores.port import Facet, IncidentStore, LineQuery, Query, Sort
+from relight.stores.port import LIMIT, Facet, IncidentStore, LineQuery, Query, Sort
+from schemas.document import IncidentDocument
 from schemas.history import State
 from schemas.vocabulary import Severity
 from tests.contract.store_contract import StoreContract, some
-from tests.contract.store_stories import START_S, line
+from tests.contract.store_stories import START_S, document, events, folded, line, resolved, settled
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +39,72 @@ class TestElasticStore(StoreContract):
     def store(self, elastic_store: ElasticStore) -> IncidentStore:
         elastic_store.clear()
         return elastic_store
+
+
+@pytest.mark.elasticsearch
+class TestChanges:
+    """What `changes` says of what has been said already. Only what an adapter may do beyond the contract."""
+
+    @pytest.fixture
+    def store(self, elastic_store: ElasticStore) -> ElasticStore:
+        elastic_store.clear()
+        return elastic_store
+
+    def put(self, store: ElasticStore, *documents: IncidentDocument) -> None:
+        assert not store.put_incidents(documents)
+        store.refresh()
+
+    def test_what_has_been_told_is_not_told_again_until_it_changes(self, store: ElasticStore) -> None:
+        told = events(1, more=(settled(), resolved()))
+        _, after = store.changes(None)
+        self.put(store, folded(told[:3])[0], document(2))
+        found, after = store.changes(after)
+        assert {one.id: one for one in found} == {one.id: one for one in (folded(told[:3])[0], document(2))}
+        assert store.changes(after) == ([], after)
+        self.put(store, folded(told)[0])
+        found, after = store.changes(after)
+        assert list(found) == folded(told)
+        assert store.changes(after) == ([], after)
+
+    def put_at(self, store: ElasticStore, *told: tuple[IncidentDocument, int]) -> None:
+        """Put incidents as if that had been done at other times (Unix, milliseconds)."""
+        alias = f"{store.prefix}-incidents"
+        actions = [replace(0, alias, one.id, one.version, incident_source(one, at_ms)) for one, at_ms in told]
+        assert not Bulk(store.client, store.place).write(actions)
+        store.refresh()
+
+    def test_what_came_late_is_told(self, store: ElasticStore) -> None:
+        self.put(store, document(1))
+        _, after = store.changes(None)
+        _, after = store.changes(after)
+        self.put_at(store, (document(2), int(time.time() * 1000) - 20_000))
+        found, _ = store.changes(after)
+        assert list(found) == [document(2)]
+
+    def test_who_goes_on_from_elsewhere_misses_nothing(self, store: ElasticStore) -> None:
+        _, mine = store.changes(None)
+        _, yours = store.changes(None)
+        self.put(store, document(1))
+        assert [store.changes(after)[0] for after in (mine, yours, mine)] == [[document(1)]] * 3
+
+    def test_many_changes_are_told_in_parts_each_once(self, store: ElasticStore) -> None:
+        _, after = store.changes(None)
+        incidents = [document(number) for number in range(2 * LIMIT + 1)]
+        self.put(store, *incidents)
+        parts = []
+        for _ in range(4):
+            found, after = store.changes(after)
+            parts.append(found)
+        assert [len(found) for found in parts] == [LIMIT, LIMIT, 1, 0]
+        assert {one.id for found in parts for one in found} == {one.id for one in incidents}
+
+    def test_changes_of_long_are_all_told_though_they_are_told_in_parts(self, store: ElasticStore) -> None:
+        _, after = store.changes(None)
+        last = LIMIT + 2
+        self.put_at(store, *((document(n), n + (3_600_000 if n == last else 0)) for n in range(1, last + 1)))
+        first, after = store.changes(after)
+        second, _ = store.changes(after)
+        assert {one.id for one in (*first, *second)} == {document(n).id for n in range(1, last + 1)}
 
 
 def any_query(dice: random.Random) -> Query:

@@ -1,8 +1,9 @@
 """Which lines of a source a store keeps, and what it knows of them."""
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Collection, Sequence
+from itertools import count, pairwise
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,14 +30,23 @@ def fresh() -> SourceLines:
     return SourceLines(SOURCE, "c1", "c1\0n1\0/log/train.log\0g")
 
 
+def restarted(lines: SourceLines) -> SourceLines:
+    """Return a source as another process goes on with it."""
+    return SourceLines.restored(SOURCE, lines.cluster, lines.key, orjson.loads(orjson.dumps(lines.state())))
+
+
 def chooser(choice: Choice) -> Chooser:
     return Chooser(choice, LogFormats(), spots)
 
 
-def chosen(pieces: Sequence[bytes], choice: Choice, gaps_ms: Sequence[int] = ()) -> list[LogRecord]:
-    """Return what is kept of a source that comes in pieces, gaps of time between them."""
+def chosen(
+    pieces: Sequence[bytes], choice: Choice, gaps_ms: Sequence[int] = (), restarts: Collection[int] = ()
+) -> list[LogRecord]:
+    """Return what is kept of a source that comes in pieces, gaps of time and restarts between them."""
     lines, offset, line, at_ms, found = fresh(), 0, 1, NOW_MS, []
     for number, piece in enumerate(pieces):
+        if number in restarts:
+            lines = restarted(lines)
         at_ms += gaps_ms[number] if number < len(gaps_ms) else 0
         found += lines.take(chooser(choice), piece, offset, line, NOW_MS, at_ms)
         offset, line = offset + len(piece), line + piece.count(b"\n")
@@ -109,6 +119,60 @@ def test_the_same_lines_are_kept_however_they_were_cut(marks: list[str], number:
     records = chosen([piece for piece in pieces if piece], around(number))
     assert [record.line - 1 for record in records] == sorted(near)
     assert records == chosen([b"".join(lines)] if lines else [], around(number))
+
+
+@given(
+    marks=st.lists(
+        st.lists(st.sampled_from(["", "", "time", "time", "ERROR", "time ERROR"]), min_size=1, max_size=4),
+        min_size=3,
+        max_size=15,
+    ),
+    choice=st.builds(Choice, every=st.booleans(), around=st.integers(0, 4)),
+    restarts=st.sets(st.integers(0, 15)),
+    gaps_ms=st.lists(st.sampled_from([0, 1000]), max_size=15),
+)
+def test_what_is_said_of_a_line_does_not_depend_on_cuts_and_restarts(
+    marks: list[list[str]], choice: Choice, restarts: set[int], gaps_ms: list[int]
+) -> None:
+    number = count()
+    pieces = [b"".join(text(next(number), mark) for mark in piece) for piece in marks]
+    assert chosen(pieces, choice, gaps_ms, restarts) == chosen([b"".join(pieces)], choice)
+
+
+def text(number: int, mark: str) -> bytes:
+    """Return a line with a time of its own, or without one."""
+    stamp = b"2026-05-12 03:%02d:00,500 - INFO - " % number if "time" in mark else b"  "
+    return stamp + b"step %d %s\n" % (number, b"ERROR" if "ERROR" in mark else b"\xffok")
+
+
+def test_a_time_is_that_of_a_line_at_most_19_before_also_in_a_piece_that_came_long_ago() -> None:
+    first, errors = text(7, "time"), [b"ERROR %d\n" % number for number in range(25)]
+    gaps_ms = [0, *[10 * NEAR_MS] * 25]
+    for every in (True, False):
+        records = chosen([first, *errors], Choice(every, around=0), gaps_ms)
+        times = [record.time_ms for record in records if "ERROR" in record.text]
+        assert times == [*[times[0]] * 19, *[None] * 6]
+        assert times[0] is not None
+
+
+def test_bytes_that_were_there_before_a_restart_are_dropped() -> None:
+    lines, data = fresh(), b"".join(log(10))
+    every = chooser(Choice(every=True, around=0))
+    assert len(list(lines.take(every, data, 0, 1, NOW_MS, NOW_MS))) == 10
+    again = restarted(lines)
+    (record,) = again.take(every, data + b"new\n", 0, 1, NOW_MS, NOW_MS)
+    assert record.text == "new"
+
+
+def test_a_format_is_found_out_after_a_restart_from_the_same_bytes_as_without_one() -> None:
+    lines = fresh()
+    every = chooser(Choice(every=True, around=0))
+    list(lines.take(every, b"".join(log(20)), 0, 1, NOW_MS, NOW_MS))
+    again = restarted(lines)
+    for one in (lines, again):
+        list(one.take(every, b"x\n" * 10_000, one.high, 21, NOW_MS, NOW_MS))
+    assert (again.head, again.surveyed, again.told) == (lines.head, lines.surveyed, lines.told)
+    assert again.head.startswith(b"step 0")
 
 
 def test_what_came_much_earlier_or_later_is_not_near() -> None:

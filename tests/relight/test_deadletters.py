@@ -146,7 +146,7 @@ def test_records_are_retried_in_the_order_in_which_they_were_refused(log: Embedd
 
 
 def test_a_record_that_two_stages_refused_is_appended_once_and_both_letters_are_marked(log: EmbeddedLog) -> None:
-    for stage in ("match", "index"):
+    for stage in ("match", "correlate"):
         add(log, poison(), stage=stage)
     list(retry(log, read(log).letters, NOW_MS))
     assert len(held(log)) == 1
@@ -351,6 +351,31 @@ def test_all_are_retried_but_those_that_were_or_are_not_chosen(log: EmbeddedLog,
     assert relight(path, "retry", "--all").stdout == "There is nothing to retry.\n"
     assert len(relight(path, "retry", "--all", "--again", "--topic", LOGS).stdout.splitlines()) == 1
     assert (len(held(log)), len(held(log, SIGNALS))) == (2, 1)
+
+
+def test_what_the_store_refused_is_left_to_a_replay_and_what_is_named_beside_it_is_retried(
+    log: EmbeddedLog, path: Path
+) -> None:
+    add(log, poison(1))
+    add(log, poison(2), stage="index", reason="a mapping conflict")
+    add(log, poison(3), stage="index", reason="a mapping conflict")
+    ids = {one.offset: one.id for one in read(log).letters}
+    result = relight(path, "retry", *ids.values())
+    assert (result.exit_code, result.stdout) == (2, f"{ids[1][:8]} is appended to relight.logs/1 again\n")
+    why = "is what the store refused: when the cause is mended, `relight replay --into store` writes it again"
+    assert result.stderr.splitlines() == [f"relight: the dead letter {ids[at]} {why}" for at in (3, 2)]
+    assert len(held(log)) == 1
+    assert {one.offset: one.retried_ms is not None for one in read(log).letters} == {1: True, 2: False, 3: False}
+
+
+def test_of_all_letters_those_that_the_store_refused_are_counted(log: EmbeddedLog, path: Path) -> None:
+    add(log, poison(1))
+    for offset in (2, 3):
+        add(log, poison(offset), stage="index")
+    result = relight(path, "retry", "--all")
+    assert (result.exit_code, len(result.stdout.splitlines()), len(held(log))) == (2, 1, 1)
+    assert result.stderr.startswith("relight: 2 dead letters are what the store refused: when the cause is mended")
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_a_log_without_the_topic_says_what_to_do(path: Path) -> None:

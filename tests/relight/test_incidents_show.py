@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from relight.incidents.drawing import FLAGS, LANES, drawing
 from relight.incidents.reading import NoIncident, named
 from relight.incidents.text import as_text
 from relight.stores.embedded import EmbeddedStore
+from relight.stores.port import LINES
 from tests.relight import incident_stories as stories
 
 LOST = "863dc87e-7841-52ce-aeff-0ee6cbef93cb"
@@ -177,6 +179,52 @@ def test_more_lines_than_are_shown_are_told(store: EmbeddedStore) -> None:
     lines = lines_around(store, stories.folded(LOST, TOLD[LOST]))
     assert len(lines) == LIMIT + 1
     assert "there are more" in lines[-1]
+
+
+@pytest.mark.parametrize("before_s", [0, 0.001, 0.05, 0.5, 5, 50])
+def test_the_lines_around_the_cause_are_there_whatever_else_was_written(store: EmbeddedStore, before_s: float) -> None:
+    at = stories.FELL - timedelta(seconds=before_s)
+    near = [
+        stories.record(f"near {n}", stories.KERNEL, n, f"kernel line {n}", stories.FELL, "node03")
+        for n in range(161, 168)
+    ]
+    noise = [
+        stories.record(f"{n}", "node03:/a.log", n + 1, "step", at + timedelta(microseconds=n // 10), "node03")
+        for n in range(LINES + 5)
+    ]
+    store.put_lines([*near, *noise])
+    lines = lines_around(store, stories.folded(LOST, TOLD[LOST]))
+    assert [n for n in range(161, 168) if not any(said.endswith(f"kernel line {n}") for said in lines)] == []
+    assert len(lines) <= LIMIT + 1
+    assert "those nearest to the cause; there are more" in lines[-1]
+
+
+@pytest.mark.parametrize("before_s", [2, 30])
+def test_a_flood_of_lines_before_the_cause_does_not_hide_those_after_the_flood(
+    store: EmbeddedStore, before_s: int
+) -> None:
+    at = stories.FELL - timedelta(seconds=before_s)
+    flood = [stories.record(f"{n}", "node03:/a.log", n + 1, "step", at, "node03") for n in range(LINES)]
+    last = stories.record("last", "node03:/b.log", 1, "link is down", at + timedelta(seconds=1), "node03")
+    store.put_lines([*flood, last])
+    lines = lines_around(store, stories.folded(LOST, TOLD[LOST]))
+    assert any("link is down" in said for said in lines)
+    assert "there are more" in lines[-1]
+
+
+def test_of_the_lines_before_the_cause_the_last_ones_are_shown(store: EmbeddedStore) -> None:
+    before = [
+        stories.record(
+            f"{n}", stories.KERNEL, n, f"before {n}", stories.FELL - timedelta(seconds=(600 - n) / 20), "node03"
+        )
+        for n in range(1, 600)
+    ]
+    later = stories.record("later", stories.KERNEL, 900, "later", stories.FELL + timedelta(seconds=2), "node03")
+    store.put_lines([later, *before])
+    lines = lines_around(store, stories.folded(LOST, TOLD[LOST]))
+    shown = [said.rpartition(" ")[2] for said in lines[:-1]]
+    assert shown == [*map(str, range(600 - len(shown) + 1, 600)), "later"]
+    assert len(shown) > 100
 
 
 def test_lines_are_asked_for_from_the_opening_where_no_evidence_has_a_time() -> None:

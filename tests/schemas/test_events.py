@@ -59,10 +59,17 @@ def test_no_document_is_left_of_what_is_published_no_more() -> None:
         ({"id": ""}, "`id` is missing"),
         ({"partitionkey": None}, "`partitionkey` is missing"),
         ({"time": "yesterday"}, "the envelope of tick.passed is wrong"),
+        ({"time": "0000-01-01T00:00:00Z"}, "the envelope of tick.passed is wrong"),
+        ({"time": "0001-01-01T00:00:00+14:00"}, "outside of the years 1 to 9999"),
+        ({"time": "9999-12-31T23:59:59-14:00"}, "outside of the years 1 to 9999"),
+        ({"time": "0001-01-01T00:00:00"}, "the envelope of tick.passed is wrong|outside of the years"),
         ({"data": {"number": 0, "time_s": 1}}, "the data of tick.passed is wrong: number"),
         ({"data": {"number": 1, "time_s": 1, "more": 1}}, "the data of tick.passed is wrong: more"),
         ({"data": None}, "the data of tick.passed is wrong"),
         ({"sequence": "first"}, "the envelope of tick.passed is wrong"),
+        ({"sequence": "-1"}, "which counts nothing"),
+        ({"sequence": "1" + "0" * 30}, "which counts nothing"),
+        ({"sequence": 1.5}, "the envelope of tick.passed is wrong"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_the_reason(change: dict[str, object], reason: str) -> None:
@@ -82,6 +89,12 @@ def test_older_data_is_brought_up_to_date_step_by_step() -> None:
     assert upcast("tick.passed", 1, {"a": 1}, steps) == {"a": 1, "b": 2, "c": 3}
     assert upcast("tick.passed", 2, {"a": 1}, steps) == {"a": 1, "c": 3}
     assert upcast("tick.passed", 3, {"a": 1}, steps) == {"a": 1}
+
+
+def test_the_first_and_the_last_time_of_a_calendar_can_be_written_again() -> None:
+    for time in ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999000Z"):
+        fields = json.loads(encoded(Event("1", "c", "c", 1.0, Tick(number=1, time_s=1.0)))) | {"time": time}
+        assert json.loads(encoded(decoded(orjson.dumps(fields))))["time"][:19] == time[:19]
 
 
 def test_times_survive_the_envelope_to_the_millisecond() -> None:
