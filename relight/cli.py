@@ -11,7 +11,7 @@ import click
 from diagnose.correlation.jobs import Grouping
 from diagnose.rules import RuleError
 from relight import __version__
-from relight.commands import completion, deadletters, incidents, operate, pipeline, playbooks
+from relight.commands import completion, deadletters, incidents, keys, operate, pipeline, playbooks, recovery
 from relight.commands.errors import MISUSE, OneLine, mistakes
 from schemas.vocabulary import Impact, Severity
 
@@ -236,11 +236,14 @@ for command in (
     deadletters.deadletters,
     incidents.incidents,
     playbooks.playbooks,
+    recovery.commands,
+    keys.keys,
     completion.completion,
     pipeline.ship,
     pipeline.diagnose,
     pipeline.index,
     pipeline.remediate,
+    pipeline.agent,
     pipeline.run,
     pipeline.replay,
 ):

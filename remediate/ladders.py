@@ -23,6 +23,10 @@ _ON_A_HOST: Final = (Culprit.GPU, Culprit.NIC, Culprit.HOST, Culprit.RANK)
 """What a host can be held responsible for. A file or a job that is blamed has a host only because one spoke of it."""
 
 
+Recurring = tuple[str, str, str]
+"""A fault class, and the host or the job that has it."""
+
+
 @dataclass(frozen=True, slots=True)
 class PassedBy:
     """A playbook for the fault that was not chosen, and why."""
@@ -92,15 +96,26 @@ def recurrences(incident: IncidentHistory, others: Iterable[IncidentHistory]) ->
 
     The same is the same fault class on the same host; where no host is to blame, in the same job.
     """
-    if incident.opened_s is None or (key := _recurring(incident)) is None:
+    if incident.opened_s is None or (key := recurring(incident)) is None:
         return ()
     ages = (
         incident.opened_s - other.opened_s
         for other in others
         if other.id != incident.id and other.state is not State.MERGED and other.opened_s is not None
-        if _recurring(other) == key
+        if recurring(other) == key
     )
     return tuple(sorted(age for age in ages if age >= 0))
+
+
+def recurring(incident: IncidentHistory) -> Recurring | None:
+    """Return what two incidents have in common of which one is the other's recurrence, `None` where that is unknown."""
+    if incident.diagnosed is None:
+        return None
+    diagnosis = incident.diagnosed.diagnosis
+    if diagnosis.culprit.host and diagnosis.culprit.kind in _ON_A_HOST:
+        return diagnosis.fault, "host", diagnosis.culprit.host
+    job = incident.opened.job if incident.opened else None
+    return (diagnosis.fault, "job", job) if job else None
 
 
 def action_of(rung: Rung, incident: IncidentHistory) -> Action | Unresolved:
@@ -196,17 +211,6 @@ _Target = Callable[[Rung, IncidentHistory, DiagnosisRevised], str | int | tuple[
 _TARGETS: Final[Mapping[str, _Target]] = {"job": _job, "host": _host, "hosts": _hosts, "gpu": _gpu, "rank": _rank}
 """What a parameter of an action is filled with from an incident."""
 _ACTION: Final[TypeAdapter[Action]] = TypeAdapter(Action)
-
-
-def _recurring(incident: IncidentHistory) -> tuple[str, str, str] | None:
-    """Return what two incidents have in common of which one is the other's recurrence."""
-    if incident.diagnosed is None:
-        return None
-    diagnosis = incident.diagnosed.diagnosis
-    if diagnosis.culprit.host and diagnosis.culprit.kind in _ON_A_HOST:
-        return diagnosis.fault, "host", diagnosis.culprit.host
-    job = incident.opened.job if incident.opened else None
-    return (diagnosis.fault, "job", job) if job else None
 
 
 def _advantage(better: Specificity, worse: Specificity) -> str:

@@ -70,9 +70,24 @@ class Story:
 def attempts(entries: Iterable[Entry]) -> list[Story]:
     """Part a job's entries into its attempts.
 
-    A new attempt begins where a writer that has reported a start in this attempt reports the same start again, and
-    something has happened since: progress, success or a fault.
+    Where entries tell which attempt they are from, that parts them; what does not tell belongs to what was told before
+    it. Otherwise a new attempt begins where a writer that has reported a start in this attempt reports the same start
+    again, and something has happened since: progress, success or a fault.
     """
+    named: dict[str, list[Entry]] = {}
+    name = ""
+    for entry in entries:
+        name = entry.signal.attempt or name
+        named.setdefault(name, []).append(entry)
+    if "" in named and len(named) > 1:
+        unnamed, first = named.pop(""), next(iter(named))
+        named[first] = unnamed + named[first]
+    told = sorted(named.items(), key=lambda item: int(item[0]) if item[0].isdecimal() else 0)
+    return [story for _, own in told for story in _restarted(own)] or [Story(())]
+
+
+def _restarted(entries: Iterable[Entry]) -> list[Story]:
+    """Part entries where something that had begun has begun again."""
     stories: list[list[Entry]] = [[]]
     started: set[tuple[object, ...]] = set()
     happened = False

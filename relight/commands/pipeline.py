@@ -79,15 +79,32 @@ def index(resolved: "Resolved") -> None:
 
 
 @click.command()
+@click.option("--dry-run/--no-dry-run", "remediate__dry_run", default=None, help="Issue nothing, or do.")
 @with_settings
 def remediate(resolved: "Resolved") -> None:
-    """Read incidents for remediation. So far it only keeps its place."""
+    """Plan what is done about incidents, and issue signed commands: none, until remediate.dry_run is turned off."""
     _stage("remediate", resolved)
+
+
+@click.command()
+@with_settings
+def agent(resolved: "Resolved") -> None:
+    """Carry out recovery commands, and report what became of them: the reference orchestrator.
+
+    What it can do follows from the settings: [process], [slurm], [kubernetes], [exec], [webhook] and [notify].
+    """
+    import threading
+
+    from relight.agent.opening import agent as built
+
+    stop = threading.Event()
+    _run(resolved, [built(resolved.settings, stop)], stop)
 
 
 @click.command()
 @_paths
 @_shipping
+@click.option("--dry-run/--no-dry-run", "remediate__dry_run", default=None, help="Issue no commands, or do.")
 @with_settings
 def run(resolved: "Resolved", paths: tuple[str, ...]) -> None:
     """Run all stages in one process, on the embedded log: all that one machine needs. Ships PATHS, if any are given."""

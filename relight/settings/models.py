@@ -1,13 +1,9 @@
 """What can be set, by section, with defaults. Where values are read from is told by `sources`."""
 
-import os
 import platform
-from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import (
-    AfterValidator,
-    BeforeValidator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -17,40 +13,20 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from relight.settings.agents import Agent, Exec, Kubernetes, Notify, Process, Slurm, Webhook
+from relight.settings.values import Auto, File, Files, Words, state_folder
 from relight.topics import LOGS
 from relight.transports.connection import KafkaConnection
 from schemas.model import Model
+from schemas.policy import Maintenance, Policy
 from schemas.vocabulary import Provenance
 
 PREFIX: Final = "RELIGHT_"
 DELIMITER: Final = "__"
 _MIB: Final = 1024 * 1024
 _INDEX_NAME: Final = r"^[a-z][a-z0-9_.-]{0,60}$"
-
-
-def state_folder() -> Path:
-    """Return where relight keeps what it must not lose: `$XDG_STATE_HOME/relight`, or `~/.local/state/relight`."""
-    base = os.environ.get("XDG_STATE_HOME")
-    try:
-        return (Path(base) if base and Path(base).is_absolute() else Path.home() / ".local/state") / "relight"
-    except RuntimeError:  # a user without a home, as in a container with a random user id
-        return Path("/var/lib/relight")
-
-
-def _separated(value: object) -> object:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_separated)]
-"""A list of words; a string is taken apart at its commas."""
-File = Annotated[Path, AfterValidator(Path.expanduser)]
-"""A path; `~` is the user's home."""
-Files = Annotated[tuple[File, ...], NoDecode, BeforeValidator(_separated)]
-"""A list of paths; a string is taken apart at its commas."""
-Auto = bool | Literal["auto"]
-"""Yes, no, or where it is possible."""
 
 
 class Cluster(Model):
@@ -149,9 +125,40 @@ class Correlate(Model):
 
 
 class Remediate(Model):
-    """What is done about incidents."""
+    """What is done about incidents, and what guards allow; times are in seconds."""
 
     playbooks: Files = Field((), description="files and directories with playbooks of one's own")
+    dry_run: bool = Field(True, description="plan everything, and issue nothing")
+    confidence: float = Field(0.5, ge=0, le=1, description="the least confidence that a diagnosis is acted on with")
+    cooldown_s: NonNegativeFloat = Field(120, description="how long a target is left alone after a command")
+    restarts: PositiveInt = Field(5, description="how often a job is started again at most, within restarts_s")
+    restarts_s: PositiveFloat = Field(86_400, description="the window of that budget")
+    hosts_out: NonNegativeInt = Field(3, description="how many hosts are taken out of service within hosts_out_s")
+    percent_out: float = Field(10, ge=0, le=100, description="and what share of the cluster, where its hosts are given")
+    hosts: PositiveInt | None = Field(None, description="how many hosts the cluster has")
+    hosts_out_s: PositiveFloat = Field(86_400, description="how long a host counts that was taken out of service")
+    probe_s: PositiveFloat = Field(900, description="how long the breaker stays open before a single host is tried")
+    stale_s: PositiveFloat = Field(3600, description="what happened longer ago causes no command")
+    start_s: PositiveFloat = Field(300, description="how long a command may wait to be begun")
+    diagnostics_s: PositiveFloat = Field(120, description="how long diagnostics before a destructive step may take")
+    heal_s: PositiveFloat = Field(3600, description="how long a fault stays away from a job for a rung down its ladder")
+    heal_hosts_s: PositiveFloat = Field(604_800, description="how long it stays away from a host for that")
+    maintenance: tuple[Maintenance, ...] = Field((), description="windows in which nothing is done to hosts and jobs")
+    snapshot_s: PositiveFloat = Field(60, description="how often the state of clusters is written")
+
+    @property
+    def policy(self) -> Policy:
+        """Return what guards allow."""
+        return Policy.model_validate({name: getattr(self, name) for name in Policy.model_fields})
+
+
+class Keys(Model):
+    """The keys that commands, outcomes and requests are signed with."""
+
+    folder: File = Field(
+        default_factory=lambda: state_folder() / "keys",
+        description="where commands.keys, outcomes.keys and requests.keys lie",
+    )
 
 
 class Elasticsearch(Model):
@@ -238,9 +245,17 @@ class Settings(BaseSettings):
     match: Match = Field(default_factory=Match)
     correlate: Correlate = Field(default_factory=Correlate)
     remediate: Remediate = Field(default_factory=Remediate)
+    keys: Keys = Field(default_factory=Keys)
     index: Index = Field(default_factory=Index)
     elasticsearch: Elasticsearch = Field(default_factory=Elasticsearch)
     kibana: Kibana = Field(default_factory=Kibana)
+    agent: Agent = Field(default_factory=Agent)
+    process: Process = Field(default_factory=Process)
+    slurm: Slurm = Field(default_factory=Slurm)
+    kubernetes: Kubernetes = Field(default_factory=Kubernetes)
+    webhook: Webhook = Field(default_factory=Webhook)
+    exec: Exec = Field(default_factory=Exec)
+    notify: Notify = Field(default_factory=Notify)
     metrics: Metrics = Field(default_factory=Metrics)
     log: Log = Field(default_factory=Log)
 

@@ -16,15 +16,17 @@ from ingest.follow.kernel import KMSG, KernelLog
 from ingest.follow.pieces import Feed, Followed
 from ingest.follow.positions import Positions
 from relight.catalogue import resolver
+from relight.keys import NoKeys, Role, key_file
 from relight.metrics import StageMetrics
+from relight.playbook_book import playbooks
 from relight.scanning import known
 from relight.settings import Settings
 from relight.stages.correlate import Correlate
 from relight.stages.index import Index
-from relight.stages.keep import Keep
 from relight.stages.match import Match
 from relight.stages.names import alone, member_name
 from relight.stages.process import Worker
+from relight.stages.remediate import Remediate
 from relight.stages.runner import Runner, Stage
 from relight.stages.ship import Ship
 from relight.stages.sources import matcher
@@ -32,7 +34,6 @@ from relight.stages.spool import Spool
 from relight.stores.opening import open_store
 from relight.stores.port import IncidentStore, StoreError, StoreUnavailable
 from relight.stores.waiting import Waited
-from relight.topics import READS
 from relight.transports.opening import open_log
 from relight.transports.port import EventLog, Refused
 
@@ -102,8 +103,26 @@ def indexing(log: EventLog, store: IncidentStore, settings: Settings, metrics: S
 
 
 def remediate(settings: Settings, log: EventLog, metrics: StageMetrics, stop: threading.Event) -> Stage:
-    """Return the stage that will plan remediation."""
-    return Keep("remediate", READS["remediate"])
+    """Return the stage that plans remediation.
+
+    Raises:
+        Refused: its keys cannot be used.
+    """
+    own = settings.remediate
+    try:
+        commands, outcomes, requests = (key_file(settings, role) for role in Role)
+    except NoKeys as error:
+        raise Refused(str(error)) from error
+    return Remediate(
+        log,
+        playbooks(tuple(own.playbooks)),
+        own.policy,
+        metrics,
+        commands=commands,
+        outcomes=outcomes,
+        requests=requests,
+        snapshot_s=own.snapshot_s,
+    )
 
 
 STAGES: Final[dict[str, Callable[[Settings, EventLog, StageMetrics, threading.Event], Stage]]] = {

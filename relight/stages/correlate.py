@@ -86,7 +86,8 @@ class Correlate:
         own = self._log.spans(INCIDENTS)[partition.number]
         said = own.begin if floor is None else floor.state["incidents"]
         for event, _ in self._events(Partition(INCIDENTS, partition.number), said, own.end):
-            self._own(share, event.cluster).state.apply(event)
+            if event.type.writer == NAME:
+                self._own(share, event.cluster).state.apply(event)
 
     def lose(self, partition: Partition) -> None:
         """Forget the clusters of a partition."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
-from relight.settings.models import state_folder
+from relight.settings.values import state_folder
 from relight.transports.port import Refused
 
 _ORDINALS: Final = 1000

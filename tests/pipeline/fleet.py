@@ -99,6 +99,8 @@ def incidents(log: EventLog) -> dict[str, IncidentHistory]:
     """Return the incidents that the log tells of."""
     found: dict[str, IncidentHistory] = {}
     for event in events(log, INCIDENTS):
+        if event.type.writer != "correlate":
+            continue
         known = found.get(event.subject, IncidentHistory(id=event.subject))
         assert event.sequence == known.sequence + 1, (
             f"{event.subject}: {known.sequence} is followed by {event.sequence}"

@@ -32,7 +32,7 @@ def shipped(tmp_path: Path) -> dict[str, list[Outgoing]]:
 
 def gists(log: EventLog) -> dict[str, list[tuple[str, ...]]]:
     """Return what matters of each cluster's incidents."""
-    owners = {event.subject: event.cluster for event in events(log, INCIDENTS)}
+    owners = {e.subject: e.cluster for e in events(log, INCIDENTS) if e.type.writer == "correlate"}
     known = incidents(log)
     return {name: gist(i for one, i in known.items() if owners[one] == name) for name in NAMES}
 

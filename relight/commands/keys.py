@@ -1,0 +1,52 @@
+"""Commands for the keys that messages are signed with: make and replace them, and list their ids."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from relight.commands.errors import mistakes
+from relight.commands.options import with_settings
+
+if TYPE_CHECKING:
+    from relight.settings import Resolved
+
+_ROLES = ("commands", "outcomes", "requests")
+
+
+@click.group()
+def keys() -> None:
+    """The keys that commands, outcomes and requests are signed with."""
+
+
+@keys.command()
+@click.argument("roles", nargs=-1, type=click.Choice(_ROLES), metavar="[commands|outcomes|requests]...")
+@with_settings
+def new(resolved: "Resolved", roles: tuple[str, ...]) -> None:
+    """Make a new key for each of ROLES, or for all. It signs from now on; older ones are believed while they are there.
+
+    Planners and agents read their keys again by themselves. Copy the file to who has to check what is signed with it
+    first, and only then make it sign: put the new line first there last.
+    """
+    from relight.keys import NoKeys, Role, place, renew
+
+    with mistakes(NoKeys):
+        for role in roles or _ROLES:
+            path = place(resolved.settings, Role(role))
+            click.echo(f"{renew(path)} signs {role}: {path}")
+
+
+@keys.command("list")
+@with_settings
+def list_keys(resolved: "Resolved") -> None:
+    """List the ids of all keys, and which one signs. Secrets are never shown."""
+    from relight.keys import KeyFile, NoKeys, Role, place
+
+    for role in Role:
+        path = place(resolved.settings, role)
+        try:
+            found = KeyFile(path).keys
+        except NoKeys as error:
+            click.echo(f"{role}: {error}")
+            continue
+        for key_id in found.secrets:
+            click.echo(f"{role}: {key_id} {'signs' if key_id == found.signing else 'is believed'}")

@@ -1,0 +1,233 @@
+"""`relight remediate`: reads incidents, outcomes and requests, plans what is to be done, and issues signed commands.
+
+What orchestrators report and people ask for is first admitted to `relight.incidents`, if it is authentic. Decisions are
+taken at ticks, which the stage writes there itself, and acts on when it reads them back: so a replay of the topic gives
+the same decisions. A tick is written when something new has been read, or when time alone may change something.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, Final
+
+import orjson
+
+from relight.keys import KeyFile
+from relight.metrics import StageMetrics
+from relight.stages.deadletters import refused
+from relight.stages.publishing import published
+from relight.stages.remedies import FLOOR, NAME, begun, everywhere_kept, restored
+from relight.stages.snapshots import Snapshot, written
+from relight.topics import INCIDENTS, OUTCOMES, READS
+from relight.transports.port import EventLog, Outgoing, Partition, Record
+from remediate import keeping
+from remediate.cases import EVERYWHERE, Cases
+from remediate.planner import Planner
+from remediate.signing import NotAuthentic
+from schemas.command import CommandOutcome, Request
+from schemas.events import Event, NotAnEvent, decoded, encoded
+from schemas.playbook import Playbook
+from schemas.policy import Policy
+from schemas.remedy import OutcomeAdmitted, PolicyAdopted, RemediationTick, RequestAdmitted
+from schemas.signal import derived_id
+
+_RETRY_S: Final = 5.0
+"""A tick that does not come back is written again after this."""
+
+
+@dataclass(slots=True)
+class _Owned:
+    """A cluster whose partition this process has. `asked` is the number of the last tick that it wrote, and when."""
+
+    cases: Cases
+    planner: Planner
+    asked: int = 0
+    asked_s: float = 0.0
+    adopted_s: float = 0.0
+
+
+@dataclass(slots=True)
+class _Share:
+    """A partition. `everywhere` are the requests that are for all clusters, for those that are heard of later."""
+
+    position: int
+    owned: dict[str, _Owned] = field(default_factory=dict)
+    everywhere: list[Event] = field(default_factory=list)
+    changed: set[str] = field(default_factory=set)
+    snapshot_s: float = field(default_factory=time.monotonic)
+
+
+class Remediate:
+    """The stage. `now` tells the time (Unix, seconds) that ticks record."""
+
+    name = NAME
+    inputs = READS[NAME]
+
+    def __init__(
+        self,
+        log: EventLog,
+        playbooks: Sequence[Playbook],
+        policy: Policy,
+        metrics: StageMetrics,
+        *,
+        commands: KeyFile,
+        outcomes: KeyFile,
+        requests: KeyFile,
+        snapshot_s: float = 60.0,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """Take what the stage works with, and the keys with which messages are signed and checked."""
+        self._log, self._playbooks, self._policy, self._metrics = log, tuple(playbooks), policy, metrics
+        self._commands, self._outcomes, self._requests = commands, outcomes, requests
+        self._snapshot_s, self._now, self._digest = snapshot_s, now, digest(playbooks)
+        self._shares: dict[Partition, _Share] = {}
+
+    def gain(self, partition: Partition, position: int) -> None:
+        """Rebuild the clusters of a partition of incidents: from their snapshots, and the events since."""
+        if partition.topic != INCIDENTS:
+            return
+        share = self._shares[partition] = _Share(position)
+        rebuilt = restored(self._log, partition.number, position)
+        share.owned = {name: self._owning(cases) for name, cases in rebuilt.clusters.items()}
+        share.everywhere = rebuilt.everywhere
+        for owned in share.owned.values():
+            owned.cases.look_at_all()
+
+    def lose(self, partition: Partition) -> None:
+        """Forget the clusters of a partition."""
+        self._shares.pop(partition, None)
+
+    def handle(self, records: Sequence[Record]) -> Iterable[Outgoing]:
+        """Admit what was reported and asked for; take in events of incidents, and at ticks return what follows."""
+        for record in records:
+            try:
+                if record.topic == INCIDENTS:
+                    yield from self._followed(record)
+                else:
+                    yield from self._admitted(record)
+            except NotAnEvent as error:
+                self._metrics.dead_letter("not an event")
+                yield refused(NAME, _cluster(record), record, str(error))
+            except NotAuthentic as error:
+                self._metrics.dead_letter("not authentic")
+                yield refused(NAME, _cluster(record), record, f"it is not believed: {error}")
+
+    def beat(self) -> Iterable[Outgoing]:
+        """Return the ticks, the policies and the snapshots that are due."""
+        now = time.monotonic()
+        for partition, share in self._shares.items():
+            for name in sorted(share.owned):
+                owned = share.owned[name]
+                if (event := self._adopted(owned, now) or self._tick(owned, now)) is not None:
+                    yield Outgoing(INCIDENTS, encoded(event), name.encode(), partition=partition.number)
+            if share.changed and now - share.snapshot_s >= self._snapshot_s:
+                share.snapshot_s = now
+                yield from self._snapshots(partition, share)
+
+    def close(self) -> None:
+        """Hold nothing that has to be let go of."""
+
+    def _followed(self, record: Record) -> Iterator[Outgoing]:
+        """Take in an event of incidents, and yield what follows from it. Raises: NotAnEvent."""
+        share = self._shares[record.place]
+        if record.offset < share.position:
+            return
+        share.position = record.offset + 1
+        event = decoded(record.value)
+        if event.cluster == EVERYWHERE:
+            share.everywhere.append(event)
+        for owned in self._concerned(share, event):
+            share.changed.add(owned.cases.name)
+            for said in owned.planner.follow(owned.cases, event):
+                self._metrics.incident(said.type.name)
+                yield Outgoing(INCIDENTS, encoded(said), said.cluster.encode(), partition=record.partition)
+                yield from published(said, owned.cases, self._commands.keys)
+
+    def _admitted(self, record: Record) -> Iterator[Outgoing]:
+        """Yield what an orchestrator or a person says as a fact. Raises: NotAnEvent, NotAuthentic."""
+        said = decoded(record.value).data
+        expected = CommandOutcome if record.topic == OUTCOMES else Request
+        if not isinstance(said, CommandOutcome | Request) or not isinstance(said, expected):
+            raise NotAnEvent(f"it does not belong to {record.topic}")
+        keys = self._outcomes if record.topic == OUTCOMES else self._requests
+        keys.keys.check(_data(record.value))
+        yield from self._facts(said)
+
+    def _facts(self, said: CommandOutcome | Request) -> Iterator[Outgoing]:
+        if isinstance(said, CommandOutcome):
+            name = derived_id("admitted", said.cluster, said.id)
+            event = Event(name, said.cluster, said.command, said.at_s, OutcomeAdmitted(outcome=said))
+            yield Outgoing(INCIDENTS, encoded(event), said.cluster.encode())
+            return
+        name = derived_id("admitted", said.cluster or EVERYWHERE, said.id)
+        cluster = said.cluster or EVERYWHERE
+        event = Event(name, cluster, said.command or cluster, said.at_s, RequestAdmitted(request=said))
+        if said.cluster is not None:
+            yield Outgoing(INCIDENTS, encoded(event), cluster.encode())
+            return
+        for number in sorted(self._log.spans(INCIDENTS)):
+            yield Outgoing(INCIDENTS, encoded(event), cluster.encode(), partition=number)
+
+    def _adopted(self, owned: _Owned, now: float) -> Event | None:
+        """Return the policy, if it is not in force yet."""
+        cases = owned.cases
+        if (cases.policy, cases.playbooks) == (self._policy, self._digest) or now - owned.adopted_s < _RETRY_S:
+            return None
+        owned.adopted_s = now
+        data = PolicyAdopted(policy=self._policy, playbooks=self._digest)
+        name = derived_id("policy", cases.name, cases.tick, self._digest, data.policy.model_dump_json())
+        return Event(name, cases.name, cases.name, self._time_s(cases), data)
+
+    def _tick(self, owned: _Owned, now: float) -> Event | None:
+        """Return the next tick, if there is a reason for one and the policy is in force."""
+        cases = owned.cases
+        if (cases.policy, cases.playbooks) != (self._policy, self._digest):
+            return None
+        if owned.asked > cases.tick and now - owned.asked_s < _RETRY_S:
+            return None
+        time_s = self._time_s(cases)
+        due_s = owned.planner.due_s(cases)
+        if not cases.fresh and (due_s is None or time_s < due_s):
+            return None
+        owned.asked, owned.asked_s = cases.tick + 1, now
+        data = RemediationTick(number=cases.tick + 1, time_s=time_s)
+        return Event(derived_id("remediation", cases.name, data.number), cases.name, cases.name, time_s, data)
+
+    def _time_s(self, cases: Cases) -> float:
+        return round(max(cases.time_s, self._now()), 3)
+
+    def _snapshots(self, partition: Partition, share: _Share) -> Iterator[Outgoing]:
+        """Yield the states of the clusters that have changed, and the offset from which the rest is to be read."""
+        for name in sorted(share.changed):
+            state = keeping.kept(share.owned[name].cases)
+            yield from written(Snapshot(NAME, name, keeping.VERSION, share.position, state), name, partition.number)
+        share.changed.clear()
+        floor = Snapshot(NAME, FLOOR, keeping.VERSION, share.position, everywhere_kept(share.everywhere))
+        yield from written(floor, FLOOR, partition.number)
+
+    def _concerned(self, share: _Share, event: Event) -> list[_Owned]:
+        """Return the clusters that an event is about."""
+        if event.cluster == EVERYWHERE:
+            return list(share.owned.values())
+        if event.cluster not in share.owned:
+            share.owned[event.cluster] = self._owning(begun(event.cluster, share.everywhere))
+        return [share.owned[event.cluster]]
+
+    def _owning(self, cases: Cases) -> _Owned:
+        return _Owned(cases, Planner(self._playbooks))
+
+
+def digest(playbooks: Iterable[Playbook]) -> str:
+    """Return what tells playbooks in force from others."""
+    told = [one.model_dump(mode="json") for one in sorted(playbooks, key=lambda one: one.id)]
+    return sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+
+
+def _data(value: bytes | None) -> dict[str, Any]:
+    data = orjson.loads(value or b"{}")["data"]
+    return data if isinstance(data, dict) else {}
+
+
+def _cluster(record: Record) -> str:
+    return (record.key or b"unknown").decode("utf-8", "replace") or "unknown"

@@ -1,0 +1,80 @@
+"""The state of remediation, read from the topics: for the stage that has a partition, and for people who look at it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from relight.stages.snapshots import newest
+from relight.topics import INCIDENTS
+from relight.transports.port import EventLog, Partition
+from relight.transports.reading import batches
+from remediate import keeping
+from remediate.cases import EVERYWHERE, Cases
+from schemas.events import Event, NotAnEvent, decoded, encoded
+
+NAME: Final = "remediate"
+FLOOR: Final = "\0floor"
+"""The key of the snapshot that says from where the partition is to be read; no cluster is called so."""
+
+
+@dataclass
+class Restored:
+    """The clusters of a partition, and the requests that are for all clusters, in order."""
+
+    clusters: dict[str, Cases] = field(default_factory=dict)
+    everywhere: list[Event] = field(default_factory=list)
+
+    def take(self, event: Event) -> None:
+        """Take in an event."""
+        if event.cluster == EVERYWHERE:
+            self.everywhere.append(event)
+            for cases in self.clusters.values():
+                cases.apply(event)
+            return
+        if event.cluster not in self.clusters:
+            self.clusters[event.cluster] = begun(event.cluster, self.everywhere)
+        self.clusters[event.cluster].apply(event)
+
+
+def begun(cluster: str, everywhere: Sequence[Event]) -> Cases:
+    """Return a cluster of which nothing was heard before; what is for all of them is for it too."""
+    cases = Cases(cluster)
+    for event in everywhere:
+        cases.apply(event)
+    return cases
+
+
+def everywhere_kept(everywhere: Sequence[Event]) -> dict[str, Any]:
+    """Return the requests that are for all clusters as JSON can hold them."""
+    return {"everywhere": [encoded(event).decode() for event in everywhere]}
+
+
+def restored(log: EventLog, number: int, until: int | None = None) -> Restored:
+    """Return the clusters of a partition: from their snapshots, and the events since, up to an offset.
+
+    Raises:
+        LogError: the topics cannot be read.
+    """
+    kept = newest(log, NAME, number, keeping.VERSION)
+    floor = kept.pop(FLOOR, None)
+    found = Restored({name: keeping.restored(snapshot.state) for name, snapshot in kept.items()})
+    if floor is not None:
+        found.everywhere = [decoded(value.encode()) for value in floor.state["everywhere"]]
+    covered = {name: snapshot.covers for name, snapshot in kept.items()} | {EVERYWHERE: floor.covers if floor else 0}
+    for records in batches(log, Partition(INCIDENTS, number), floor.covers if floor else None, until):
+        for record in records:
+            try:
+                event = decoded(record.value)
+            except NotAnEvent:
+                continue  # it was refused when it was read first
+            if record.offset >= covered.get(event.cluster, 0):
+                found.take(event)
+    return found
+
+
+def present(log: EventLog) -> Mapping[str, Cases]:
+    """Return the state of all clusters as it is now. Raises: LogError."""
+    found: dict[str, Cases] = {}
+    for number in sorted(log.spans(INCIDENTS)):
+        found |= restored(log, number).clusters
+    return found

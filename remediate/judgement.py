@@ -1,0 +1,80 @@
+"""Judgement: whether a command that has ended has helped, seen from its incidents and not from what it returned.
+
+What starts a job again has helped when the job makes progress; what takes a machine out of service or mends it, when
+that is so, unless a job waits for it.
+"""
+
+from remediate.cases import Case, Cases
+from remediate.climbing import superseded
+from schemas.action import ACTIONS, Wait
+from schemas.history import IncidentHistory, State
+from schemas.remedy import CommandFailedToHelp, CommandHistory, CommandProved, CommandState
+
+Verdict = CommandProved | CommandFailedToHelp
+_BEGAN_S = 86_400.0
+
+
+def judged(cases: Cases, command: CommandHistory) -> Verdict | float | None:
+    """Return whether a command has helped, or when that can be said (Unix, seconds); `None`: it cannot be said.
+
+    The command waits, or it has ended.
+    """
+    plan = command.plan
+    assert plan is not None, "a command begins with its plan"
+    own = [cases.cases[name] for name in command.incidents]
+    if isinstance(plan.action, Wait):
+        return _waited(cases, command, plan.action.seconds, own)
+    if command.result in (CommandState.FAILED, CommandState.REJECTED, CommandState.EXPIRED):
+        return CommandFailedToHelp(reason=command.reason or f"it was {command.result}")
+    restarts = ACTIONS[plan.action.kind].restarts
+    if not restarts and command.healthy is False:
+        return CommandFailedToHelp(reason="the machine is not well after it")
+    waiting = [case for case in own if _waits(cases, case, restarts)]
+    sure = command.result is CommandState.SUCCEEDED
+    if not waiting and (restarts or sure):
+        return _proved(own[0], restarts)
+    if restarts and waiting and all(superseded(cases, case) for case in waiting):
+        return CommandFailedToHelp(reason="the job has failed again")
+    until_s = (command.issued_s or 0.0) + (plan.patience_s or _BEGAN_S)
+    if cases.time_s < until_s:
+        return until_s
+    return CommandFailedToHelp(reason="what it was for has not come to be in its time")
+
+
+def _waited(cases: Cases, command: CommandHistory, seconds: int, own: list[Case]) -> Verdict | float:
+    if all(case.history.state is not State.OPEN for case in own):
+        return CommandProved(reason="it has healed by itself")
+    until_s = (command.planned_s or 0.0) + seconds
+    return until_s if cases.time_s < until_s else CommandFailedToHelp(reason="it has not healed by itself")
+
+
+def _waits(cases: Cases, case: Case, restarts: bool) -> bool:
+    """Tell whether an incident waits for what a command was for: with a job, for its progress."""
+    if case.history.state is not State.OPEN:
+        return False
+    return restarts or (case.job is not None and not superseded(cases, case))
+
+
+def _proved(case: Case, restarts: bool) -> CommandProved:
+    history = case.history
+    if history.state is not State.RESOLVED or history.ended_s is None:
+        return CommandProved(reason="the machine is as the command wants it")
+    found = history.diagnosed.diagnosis if history.diagnosed else None
+    began_s = _began_s(history)
+    recovery_s = max(0.0, history.ended_s - began_s)
+    ranks = len(found.scope.ranks) if found else 0
+    return CommandProved(
+        reason="the job makes progress again" if restarts else "the machine is as the command wants it",
+        recovery_s=recovery_s,
+        lost_steps=history.lost_steps,
+        lost_gpu_s=ranks * recovery_s if ranks else None,
+    )
+
+
+def _began_s(history: IncidentHistory) -> float:
+    """Return when an incident began: at the first line of its cause, if that is plausible, else when it opened."""
+    opened_s = history.opened_s or 0.0
+    first = history.diagnosed.diagnosis.first_cause if history.diagnosed else None
+    if first is None or first.time is None or not 0 <= opened_s - first.time.timestamp() <= _BEGAN_S:
+        return opened_s
+    return first.time.timestamp()
