@@ -1,0 +1,1 @@
+"""Executors: what carries out actions in one system each."""
