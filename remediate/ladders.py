@@ -156,6 +156,9 @@ def _distrust(rung: Rung, found: DiagnosisRevised) -> Unresolved | None:
         return Unresolved(
             "the step may be destructive, and nothing vouches for the lines of the cause", Lack.PROVENANCE
         )
+    if rung.facts.destructive and rung.facts.takes_out and not found.witnessed:
+        why = "the step may take a machine away, and a job could have written the lines of the cause"
+        return Unresolved(why, Lack.PROVENANCE)
     return None
 
 

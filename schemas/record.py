@@ -96,7 +96,8 @@ class Source:
     are parts of one `stream`, the oldest first: `part` is the place among them.
     `modified_s` is the time of its last change (Unix, seconds): time stamps without a year lean on it.
     `key` is what ids derive from, where that is not the name. `vouched`: a trusted shipper says what `origin` says.
-    `placed`: its name tells the host or the rank, and not which run it is.
+    `attested`: it knows who writes the lines as well. `placed`: its name tells the host or the rank, and not which run
+    it is.
     """
 
     name: str
@@ -108,6 +109,7 @@ class Source:
     part: int = 0
     key: str = ""
     vouched: bool = False
+    attested: bool = False
     placed: bool = False
 
 

@@ -25,6 +25,7 @@ _HEADERS: Final = {
     "host": "relight-host",
     "stream": "relight-stream",
     "provenance": "relight-provenance",
+    "attested": "relight-attested",
     "generation": "relight-generation",
     "part": "relight-part",
     "offset_bytes": "relight-offset",
@@ -43,13 +44,16 @@ class Shipped(Model):
     `stream` is the file's path, `journal` or `kernel`. `generation` tells the files apart that had the same path one
     after another (rotation, truncation); `part` counts them from 0. `offset_bytes` and `line` (from 1) are those of the
     chunk's first byte in the file. `observed_ms` is when the shipper read it (Unix, milliseconds, its host's clock).
-    `at_end`: behind the chunk there was nothing more to read then. A heartbeat is an empty chunk at the end.
+    `attested`: the shipper itself knows who wrote the lines, from the journal, from the kernel, or by its settings; it
+    does not lean on what a file looks like. `at_end`: behind the chunk there was nothing more to read then. A heartbeat
+    is an empty chunk at the end.
     """
 
     cluster: str = Field(min_length=1)
     host: str = Field(min_length=1)
     stream: str = Field(min_length=1)
     provenance: Provenance = Provenance.UNKNOWN
+    attested: bool = False
     generation: str = Field(min_length=1)
     part: int = Field(default=0, ge=0, lt=MOST)
     offset_bytes: int = Field(ge=0, lt=MOST)

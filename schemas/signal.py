@@ -41,7 +41,7 @@ class Signal(Model):
     count, its first and its last line. A signal ends where the run moves on: at the next start or progress.
     While a source is being followed a signal is said again when it has grown: of two with one id, the one that was
     said when more of the source had been read (`read_to`, bytes) holds. `vouched`: a trusted shipper says that it comes
-    from this host; otherwise the host is what a line or a name says.
+    from this host; otherwise the host is what a line or a name says. `attested`: it knows who wrote the lines, too.
     """
 
     id: str
@@ -64,6 +64,7 @@ class Signal(Model):
     captures: dict[str, str] = {}
     provenance: Provenance = Provenance.UNKNOWN
     vouched: bool = False
+    attested: bool = False
 
 
 class SourceRead(Model):

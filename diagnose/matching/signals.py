@@ -217,6 +217,7 @@ def signal_of(span: Span, source: Source, clean: Clean) -> Signal:
         captures=_captures(first, last),
         provenance=origin.provenance if origin.provenance in signature.provenance else Provenance.UNKNOWN,
         vouched=source.vouched and origin.host == source.origin.host,
+        attested=source.attested,
     )
 
 

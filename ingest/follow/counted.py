@@ -36,6 +36,7 @@ class Counted:
             host=host,
             stream=self.stream,
             provenance=provenance,
+            attested=True,
             generation=self.known.generation,
             offset_bytes=self.known.offset_bytes,
             line=self.known.line,

@@ -13,6 +13,7 @@ from ingest.follow.roster import Roster, Source
 from ingest.follow.tail import Buffer, Tail
 from ingest.sources import Problem, Skipped
 from schemas.shipped import Shipped
+from schemas.vocabulary import Provenance
 
 SCAN_MS: Final = 1000
 _LEAST_SCAN_MS: Final = 200
@@ -231,6 +232,7 @@ class Follower:
             host=origin.host or self._followed.host,
             stream=at.stream,
             provenance=origin.provenance,
+            attested=self._followed.provenance is not Provenance.UNKNOWN,
             generation=at.generation,
             part=at.part,
             offset_bytes=at.offset_bytes,

@@ -203,6 +203,7 @@ def source_of(shipped: Shipped, key: str, trusted: bool) -> Source:
         part=shipped.part,
         key=key,
         vouched=trusted,
+        attested=trusted and shipped.attested,
         placed=named.host is not None or origin.rank is not None,
     )
 

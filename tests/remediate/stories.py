@@ -50,7 +50,7 @@ def incident(
         } | (diagnosis or {})
     )  # fmt: skip
     opened = IncidentOpened(component=job or "kern.log", job=job, run="run", attempt=1, signature=signature)
-    revised = DiagnosisRevised(diagnosis=found, impact=impact, provenance_verified=verified)
+    revised = DiagnosisRevised(diagnosis=found, impact=impact, provenance_verified=verified, witnessed=verified)
     told = [(opened, opened_s), (revised, opened_s)]
     if settled:
         told.append((DiagnosisSettled(fault=fault, signature=signature), opened_s + 30))
