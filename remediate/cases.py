@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, get_args
 
-from remediate.ladders import Recurring, recurring
+from remediate.ladders import Recurring, part_of, recurring
 from remediate.ledger import EFFECTLESS, WITHOUT_EFFECT, Ledger, has_effect, hosts_of
 from schemas.action import ACTIONS, Action
 from schemas.command import CommandOutcome, Request, RequestKind
@@ -43,7 +43,7 @@ _DOING: Final = get_args(Doing)
 _HAPPENING: Final = get_args(Happening)
 
 Climb = tuple[str, ...]
-"""What a ladder is climbed for: the playbook, the fault, and the job and the host, or the host alone."""
+"""What a ladder is climbed for: the playbook, the fault, and the job and the part that is blamed, or the part alone."""
 
 
 @dataclass(slots=True)
@@ -74,6 +74,11 @@ class Case:
     def fault(self) -> str:
         """Return the fault class of its diagnosis."""
         return self.history.diagnosed.diagnosis.fault if self.history.diagnosed else ""
+
+    @property
+    def part(self) -> str | None:
+        """Return the machine, or the part of it, that is blamed."""
+        return part_of(self.history.diagnosed.diagnosis.culprit) if self.history.diagnosed else None
 
     @property
     def host(self) -> str | None:
@@ -307,13 +312,12 @@ def is_over(command: CommandHistory) -> bool:
 def climb_of(case: Case, playbook: str, action: str) -> Climb | None:
     """Return what a rung with an action is climbed for, `None` for one that changes nothing.
 
-    What starts a job again is climbed for the job, on the host that is blamed; what mends a machine for the host.
+    What starts a job again is climbed for the job, with the part that is blamed; what mends a machine for the part.
     """
     if action in EFFECTLESS:
         return None
-    if ACTIONS[action].restarts:
-        return playbook, case.fault, case.job or "", case.host or ""
-    return playbook, case.fault, case.host or ""
+    part = case.part or ""
+    return (playbook, case.fault, case.job or "", part) if ACTIONS[action].restarts else (playbook, case.fault, part)
 
 
 def _over(request: Request, time_s: float) -> bool:

@@ -24,7 +24,7 @@ _ON_A_HOST: Final = (Culprit.GPU, Culprit.NIC, Culprit.HOST, Culprit.RANK)
 
 
 Recurring = tuple[str, str, str]
-"""A fault class, and the host or the job that has it."""
+"""A fault class, and the machine, the part of it or the job that has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def choose(playbooks: Iterable[Playbook], incident: IncidentHistory, recurrences
 def recurrences(incident: IncidentHistory, others: Iterable[IncidentHistory]) -> tuple[float, ...]:
     """Return how long before an incident the same happened already, in seconds, each time.
 
-    The same is the same fault class on the same host; where no host is to blame, in the same job.
+    The same is the same fault class on the same GPU or host; where none is to blame, in the same job.
     """
     if incident.opened_s is None or (key := recurring(incident)) is None:
         return ()
@@ -112,10 +112,21 @@ def recurring(incident: IncidentHistory) -> Recurring | None:
     if incident.diagnosed is None:
         return None
     diagnosis = incident.diagnosed.diagnosis
-    if diagnosis.culprit.host and diagnosis.culprit.kind in _ON_A_HOST:
-        return diagnosis.fault, "host", diagnosis.culprit.host
+    if (part := part_of(diagnosis.culprit)) is not None:
+        return diagnosis.fault, "part", part
     job = incident.opened.job if incident.opened else None
     return (diagnosis.fault, "job", job) if job else None
+
+
+def part_of(culprit: Blamed) -> str | None:
+    """Return the name of the machine or the part of it that is blamed, `None` where it is neither.
+
+    A GPU is named by its UUID where that is known: the one that takes its place begins with a clean record.
+    """
+    if not culprit.host or culprit.kind not in _ON_A_HOST:
+        return None
+    is_gpu = culprit.kind is Culprit.GPU and culprit.gpu is not None and _GPU.fullmatch(culprit.gpu)
+    return f"{culprit.host}/{culprit.gpu}" if is_gpu else culprit.host
 
 
 def action_of(rung: Rung, incident: IncidentHistory) -> Action | Unresolved:

@@ -177,4 +177,4 @@ def world(*ladder: dict[str, Any], policy: Policy = FREE, faults: object = "*", 
     return World([playbook("lab", faults, ladder=list(ladder or LADDER), **more)], policy)
 
 
-__all__ = ["FREE", "LADDER", "Matcher", "World", "world", "IncidentHistory", "IncidentOpened", "DiagnosisRevised"]
+__all__ = ["FREE", "LADDER", "DiagnosisRevised", "IncidentHistory", "IncidentOpened", "Matcher", "World", "world"]
