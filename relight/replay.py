@@ -1,4 +1,4 @@
-"""`relight replay`: rebuilds incidents from the topics, and says where they differ from what was said.
+"""`relight replay`: rebuilds incidents and decisions about them from the topics, and says where they differ.
 
 Nothing is written: neither events nor commands.
 """
@@ -7,21 +7,27 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 from diagnose.correlation.cluster import Cluster
 from diagnose.correlation.evidence import Resolve
 from diagnose.correlation.reaction import Correlator
 from relight.catalogue import resolver
 from relight.scanning import known
+from relight.stages.remedies import Restored
 from relight.stages.sources import Sources, matcher
 from relight.topics import INCIDENTS, LOGS, SIGNALS
 from relight.transports.port import EventLog, Partition, Record
 from relight.transports.reading import batches
+from remediate.cases import EVERYWHERE
+from remediate.planner import Planner
 from schemas.events import Event, NotAnEvent, decoded, encoded
 from schemas.history import IncidentHistory, State
+from schemas.playbook import Playbook
+from schemas.remedy import BreakerClosed, BreakerOpened, Doing
 from schemas.signal import Tick
 
+_DECIDED: Final = (*get_args(Doing), BreakerOpened, BreakerClosed)
 _AT_REST_S: Final = 365 * 86_400.0
 
 
@@ -47,13 +53,16 @@ class Difference:
 class Replayed:
     """What a replay has found. `events` and `incidents` count what was rebuilt, `same` the events with the same bytes.
 
-    `missing` counts the records at the beginning of the input that are not kept any more.
+    `missing` counts the records at the beginning of the input that are not kept any more. `decided` counts the events
+    of recovery commands that were decided anew, `decided_alike` those with the same bytes.
     """
 
     incidents: int = 0
     events: int = 0
     same: int = 0
     missing: int = 0
+    decided: int = 0
+    decided_alike: int = 0
     differences: list[Difference] = field(default_factory=list)
 
     def lines(self) -> Iterator[str]:
@@ -65,6 +74,8 @@ class Replayed:
             yield f"{self.incidents} incidents, {self.events} events rebuilt: {self.same} have the same bytes."
         else:
             yield f"{self.incidents} incidents: {len(self.differences)} would be others."
+        if self.decided:
+            yield f"{self.decided} decisions about commands taken anew: {self.decided_alike} have the same bytes."
 
 
 def rebuilt(log: EventLog, resolve: Resolve, settle_s: float) -> Replayed:
@@ -81,6 +92,37 @@ def rebuilt(log: EventLog, resolve: Resolve, settle_s: float) -> Replayed:
         for name in sorted(clusters.keys() | recorded.keys()):
             _compare(found, name, recorded.get(name, {}), clusters.get(name, {}))
     return found
+
+
+def decided(log: EventLog, playbooks: Sequence[Playbook], found: Replayed) -> None:
+    """Take every decision about commands anew, from `relight.incidents` alone, and compare it with what was decided.
+
+    No command is issued. Other playbooks, and a change of relight itself, may decide otherwise.
+
+    Raises:
+        LogError: the topic cannot be read.
+    """
+    for number in sorted(log.spans(INCIDENTS)):
+        state = Restored()
+        planners: dict[str, Planner] = {}
+        recorded: dict[str, bytes] = {}
+        anew: dict[str, bytes] = {}
+        for event, record in _events(log, Partition(INCIDENTS, number)):
+            if isinstance(event.data, _DECIDED):
+                recorded.setdefault(event.id, record.value or b"")
+            if event.cluster == EVERYWHERE:
+                state.take(event)
+                continue
+            cases = state.cluster(event.cluster)
+            planner = planners.setdefault(event.cluster, Planner(playbooks))
+            anew |= {said.id: encoded(said) for said in planner.follow(cases, event)}
+        found.decided += len(anew)
+        found.decided_alike += sum(recorded.get(name) == value for name, value in anew.items())
+        for name in sorted(recorded.keys() ^ anew.keys() | {n for n in anew if recorded.get(n) != anew[n]}):
+            was, would = (decoded(told[name]) if name in told else None for told in (recorded, anew))
+            one = was or would
+            assert one is not None, "it is in one of them"
+            found.differences.append(Difference(one.cluster, one.subject, _decision(was), _decision(would)))
 
 
 def tried(log: EventLog, rules: Sequence[Path], tried_rules: Sequence[Path], settle_s: float) -> Replayed:
@@ -175,6 +217,10 @@ def _fold(name: str, events: Sequence[bytes]) -> IncidentHistory | None:
         return None
     happened = [decoded(value) for value in events]
     return IncidentHistory.of(name, [(e.data, e.time_s or 0.0) for e in happened])  # type: ignore[misc]
+
+
+def _decision(event: Event | None) -> str | None:
+    return None if event is None else f"{event.type.name} at {event.time_s:.0f}"
 
 
 def _words(incident: IncidentHistory | None) -> str | None:

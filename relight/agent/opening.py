@@ -35,8 +35,12 @@ def executors(settings: Settings) -> Iterator[Executor]:
         yield SlurmExecutor(settings.slurm)
     if settings.kubernetes.enabled:
         from relight.agent.executors.kubernetes import KubernetesExecutor
+        from relight.agent.executors.kubernetes_api import NoClient
 
-        yield KubernetesExecutor(settings.kubernetes)
+        try:
+            yield KubernetesExecutor(settings.kubernetes)
+        except NoClient as error:
+            raise Misconfigured(str(error)) from error
     if settings.exec.used:
         from relight.agent.executors.exec import ExecExecutor
 

@@ -131,9 +131,8 @@ class Workshop:
                 return Report(OutcomeStatus.SUCCEEDED, "it was found done after the agent was interrupted")
             case Effect.UNKNOWN:
                 return Report(OutcomeStatus.UNKNOWN, "the agent was interrupted: nobody can tell whether it is done")
-            case Effect.NOT_DONE if time.time() > command.deadline_s:
-                return Report(OutcomeStatus.FAILED, "the agent was interrupted, and now it is too late")
-        return None
+            case Effect.NOT_DONE:
+                return None  # late or not: the executor may have to put back what it had begun
 
 
 def _report(result: Done | ActionError) -> Report:

@@ -142,7 +142,8 @@ def run(resolved: "Resolved", paths: tuple[str, ...]) -> None:
 def replay(resolved: "Resolved", tried_rules: tuple[Path, ...], into: str | None, fresh: bool, form: str) -> None:
     """Rebuild all incidents from the topics, and compare them with what was said. Writes nothing but --into a store.
 
-    Without --rules every event is rebuilt from the recorded signals and compared byte for byte. It ends with status 1
+    Without --rules every event is rebuilt from the recorded signals and compared byte for byte, and every decision
+    about recovery commands is taken anew, from the recorded incidents; no command is ever issued. It ends with status 1
     if anything differs: rules have changed since, or settings of the correlation, or relight itself.
     """
     if into and tried_rules:
@@ -155,7 +156,8 @@ def replay(resolved: "Resolved", tried_rules: tuple[Path, ...], into: str | None
     import orjson
 
     from relight.catalogue import resolver
-    from relight.replay import rebuilt, tried
+    from relight.playbook_book import playbooks
+    from relight.replay import decided, rebuilt, tried
     from relight.scanning import known
     from relight.transports.opening import open_log
 
@@ -166,6 +168,7 @@ def replay(resolved: "Resolved", tried_rules: tuple[Path, ...], into: str | None
             found = tried(log, rules, (*rules, *tried_rules), settings.correlate.settle_s)
         else:
             found = rebuilt(log, resolver(known(tuple(settings.match.rules))), settings.correlate.settle_s)
+            decided(log, playbooks(tuple(settings.remediate.playbooks)), found)
     if form == "json":
         click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
     else:

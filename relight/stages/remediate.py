@@ -157,7 +157,8 @@ class Remediate:
     def _facts(self, said: CommandOutcome | Request) -> Iterator[Outgoing]:
         if isinstance(said, CommandOutcome):
             name = derived_id("admitted", said.cluster, said.id)
-            event = Event(name, said.cluster, said.command, said.at_s, OutcomeAdmitted(outcome=said))
+            noted = OutcomeAdmitted(outcome=said.model_copy(update={"before": {}}))  # it is the orchestrator's own
+            event = Event(name, said.cluster, said.command, said.at_s, noted)
             yield Outgoing(INCIDENTS, encoded(event), said.cluster.encode())
             return
         name = derived_id("admitted", said.cluster or EVERYWHERE, said.id)

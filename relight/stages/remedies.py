@@ -31,9 +31,13 @@ class Restored:
             for cases in self.clusters.values():
                 cases.apply(event)
             return
-        if event.cluster not in self.clusters:
-            self.clusters[event.cluster] = begun(event.cluster, self.everywhere)
-        self.clusters[event.cluster].apply(event)
+        self.cluster(event.cluster).apply(event)
+
+    def cluster(self, name: str) -> Cases:
+        """Return a cluster, which begins here if nothing was heard of it before."""
+        if name not in self.clusters:
+            self.clusters[name] = begun(name, self.everywhere)
+        return self.clusters[name]
 
 
 def begun(cluster: str, everywhere: Sequence[Event]) -> Cases:

@@ -14,6 +14,7 @@ from schemas.history import State
 from schemas.vocabulary import Impact, Severity
 from tests.contract.store_stories import (
     START_S,
+    commanded,
     document,
     events,
     folded,
@@ -119,6 +120,17 @@ class StoreContract:
         self.put(store, whole)
         assert store.known([whole.id, "another"]) == {whole.id: whole}
         assert store.search(Query()).documents == (whole,)
+
+    def test_the_commands_for_an_incident_are_a_part_of_it(self, store: IncidentStore) -> None:
+        said = events(1)
+        (before,) = folded(said)
+        (after,) = folded([*said, *commanded(said)])
+        assert after.version == before.version + 5
+        store.put_incidents([before])
+        store.put_incidents([after])
+        store.refresh()
+        assert store.known([after.id]) == {after.id: after}
+        assert [command.state for command in store.get(after.id)[0].commands.values()] == ["effective"]
 
     def test_it_is_known_before_any_search_sees_it(self, store: IncidentStore) -> None:
         store.put_incidents([document(1)])

@@ -6,6 +6,8 @@ from itertools import count
 from typing import Any
 
 from relight.stores.projection import Projection
+from schemas.action import RestartJob
+from schemas.command import OutcomeStatus
 from schemas.document import IncidentDocument
 from schemas.events import Event
 from schemas.history import (
@@ -20,6 +22,16 @@ from schemas.history import (
 )
 from schemas.incident import Alternative, Blamed, Diagnosis, Evidence, Place, Role, Scope, Symptom
 from schemas.record import LogRecord
+from schemas.remedy import (
+    CommandBlocked,
+    CommandIssued,
+    CommandPlanned,
+    CommandProgressed,
+    CommandProved,
+    Doing,
+    Guard,
+    subject_of,
+)
 from schemas.signal import derived_id
 from schemas.vocabulary import Culprit, Domain, Impact, Kept, Provenance, RetryOutlook, Severity
 
@@ -136,3 +148,26 @@ def line(text: str, **told: Any) -> LogRecord:
         "job": "48211", "level": "ERROR", "provenance": Provenance.KERNEL, "kept": Kept.EVIDENCE,
     }  # fmt: skip
     return LogRecord(**known | told)
+
+
+COMMAND = "0e4b7033-b748-5a94-9d51-d15a66e79a4d"
+
+
+def commanded(said: Sequence[Event], name: str = COMMAND) -> list[Event]:
+    """Return the events of a command for an incident: planned, held back, issued, carried out, and it helped."""
+    incident, time_s = said[0].subject, START_S + 40
+    action = RestartJob(job="48211")
+    doings: tuple[Doing, ...] = (
+        CommandPlanned(
+            incident=incident, fault="gpu.fallen_off_bus", playbook="gpu.fallen-off-bus", rung=1, action=action,
+            target="job/48211", affects=action.resources, why="It is worth a try.", approval=False, patience_s=1800,
+        ),
+        CommandBlocked(guard=Guard.COOLDOWN, reason="a command for job/48211 ended less than 120 s ago"),
+        CommandIssued(expires_s=time_s + 300, deadline_s=time_s + 1800),
+        CommandProgressed(status=OutcomeStatus.SUCCEEDED, by="agent", at_s=time_s, output="attempt 2 runs"),
+        CommandProved(reason="the job makes progress again", recovery_s=95.0, lost_steps=3, lost_gpu_s=760.0),
+    )  # fmt: skip
+    return [
+        Event(derived_id("event", name, n), said[0].cluster, subject_of(incident, name), time_s + n, doing, n)
+        for n, doing in enumerate(doings, 1)
+    ]

@@ -6,11 +6,11 @@ import pytest
 
 from relight.stores import projection
 from relight.stores.elastic_documents import moment_sources
-from relight.stores.projection import MOMENTS, Projection
+from relight.stores.projection import MOMENTS, Projection, incident_of
 from schemas.document import IncidentDocument
 from schemas.events import Event
 from schemas.history import Happening
-from tests.contract.store_stories import START_S, events, folded, reopened, resolved
+from tests.contract.store_stories import COMMAND, START_S, commanded, events, folded, reopened, resolved
 
 
 class Topic:
@@ -21,7 +21,7 @@ class Topic:
 
     def recorded(self, names: Sequence[str]) -> list[Event]:
         self.reads += 1
-        return [event for event in self.said if event.subject in names]
+        return [event for event in self.said if incident_of(event) in names]
 
 
 class Kept:
@@ -153,3 +153,39 @@ def test_long_incidents_are_remembered_less_long(monkeypatch: pytest.MonkeyPatch
     for said in (*whole, *reversed(whole)):  # two are remembered: what is forgotten weighs nothing any more
         fold.after(said)
     assert kept.asked == asked + 4
+
+
+def test_events_of_a_command_go_to_the_incident_that_it_was_planned_for() -> None:
+    said = events(1)
+    kept = Kept()
+    fold = Projection(kept.known, Topic(said).recorded)
+    kept.put(fold.after(said))
+    for event in commanded(said):
+        kept.put(fold.after([event]))
+    (document,) = kept.documents.values()
+    assert document.commands[COMMAND].state == "effective"
+    assert document.commands[COMMAND].lost_steps == 3
+    texts = [moment.text for moment in document.timeline[-5:]]
+    assert texts == [
+        "planned: restart_job job/48211: It is worth a try.",
+        "held back by cooldown: a command for job/48211 ended less than 120 s ago",
+        "issued",
+        "succeeded by agent",
+        "the job makes progress again",
+    ]
+
+
+def test_events_of_a_command_change_nothing_when_they_come_again() -> None:
+    said = [*events(1), *commanded(events(1))]
+    fold = Projection(Kept().known, Topic(said).recorded)
+    (document,) = fold.after(said)
+    assert fold.after(said) == []
+    assert document.version == len(said)
+
+
+def test_a_command_whose_incident_the_store_lacks_is_caught_up_with_it() -> None:
+    said = [*events(1), *commanded(events(1))]
+    topic = Topic(said)
+    fold = Projection(Kept().known, topic.recorded)
+    assert fold.after(said[-1:]) == folded(said)
+    assert topic.reads == 1

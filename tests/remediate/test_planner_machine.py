@@ -25,7 +25,9 @@ LADDERS = {
         rung("restart_job_excluding_hosts", timeout="10m"), rung("reboot_node", timeout="20m"),
         rung("replace_node", timeout="1h", approval="never"), notify(),
     ),
-    "comm.ib_link": (rung("wait", seconds=120), rung("restart_job", timeout="10m"), rung("drain_node", timeout="1h"), notify()),
+    "comm.ib_link": (
+        rung("wait", seconds=120), rung("restart_job", timeout="10m"), rung("drain_node", timeout="1h"), notify(),
+    ),
     "host.oom_kill": (rung("restart_job", timeout="5m"), rung("restart_process", timeout="5m"), notify()),
     "scheduler.cancelled": (rung("none"),),
 }  # fmt: skip
@@ -169,7 +171,8 @@ class Planning(RuleBasedStateMachine):
             live = w.cases.live(case)
             kinds = {c.plan.action.kind for c in own if c.plan}
             stopped = any(c.cancelled_by for c in own)
-            assert live or stopped or kinds & {"notify", "none"} or helped(w.cases, case) or to_be_mended(w.cases, case), (
+            over = helped(w.cases, case) or to_be_mended(w.cases, case)
+            assert live or stopped or kinds & {"notify", "none"} or over, (
                 history.id, [(c.state, c.plan.action.kind) for c in own if c.plan]
             )  # fmt: skip
             if live is not None and live.state is CommandState.PLANNED:

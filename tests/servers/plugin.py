@@ -20,9 +20,11 @@ from testcontainers.community.kafka import KafkaContainer
 from tests.servers.elasticsearch_server import VERSION, ElasticsearchServer
 from tests.servers.jars import NoJars
 from tests.servers.kafka_server import KafkaServer
+from tests.servers.kubernetes_server import KubernetesServer
 from tests.servers.missing import not_tested
 from tests.servers.other_search_servers import Elasticsearch7Server, OpenSearchServer
 from tests.servers.process import NotStarted
+from tests.servers.slurm_server import SlurmServer
 
 USER, PASSWORD = "ann", "correct-horse"
 _SETTINGS = {
@@ -129,6 +131,20 @@ def opensearch_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("opensearch")
     with _process("OpenSearch", lambda: OpenSearchServer(folder)) as server:
         yield server.url
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmServer]:
+    """A Slurm of three nodes, as local processes."""
+    with _process("Slurm", lambda: SlurmServer(tmp_path_factory.mktemp("slurm"))) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kubernetes_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubernetesServer]:
+    """A Kubernetes without machines: its API server and its controllers as local processes."""
+    with _process("Kubernetes", lambda: KubernetesServer(tmp_path_factory.mktemp("kubernetes"))) as server:
+        yield server
 
 
 class _Server(Protocol):

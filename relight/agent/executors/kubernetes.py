@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from relight.agent.executors import kubernetes_nodes as nodes
+from relight.agent.executors import kubernetes_notes as notes
 from relight.agent.executors import kubernetes_restarts as restarts
 from relight.agent.executors.kubernetes_api import Api, Refused
 from relight.agent.executors.kubernetes_asking import POLL_S, Asking
@@ -53,8 +54,8 @@ class KubernetesExecutor:
         with _answering():
             if isinstance(action, nodes.OfNode):
                 return nodes.noted(self._briefly(), action)
-            if isinstance(action, restarts.Restart):
-                return restarts.noted(self._briefly(), action, self._settings.namespace)
+            if isinstance(action, notes.Restart):
+                return notes.noted(self._briefly(), action, self._settings.namespace)
             if isinstance(action, CollectDiagnostics):
                 return {}
         raise ActionRejected(f"{action.kind} is nothing that can be done through Kubernetes")
@@ -66,7 +67,7 @@ class KubernetesExecutor:
         with _answering(asking):
             if isinstance(action, nodes.OfNode):
                 return nodes.carried_out(asking, command, action, terms.before, self._settings.drain_s)
-            if isinstance(action, restarts.Restart):
+            if isinstance(action, notes.Restart):
                 return restarts.carried_out(asking, command, terms.before)
             if isinstance(action, CollectDiagnostics):
                 return Done(collected(asking, action, self._settings.namespace).output[-_OUTPUT:])
@@ -78,7 +79,7 @@ class KubernetesExecutor:
         with _answering():
             if isinstance(action, nodes.OfNode):
                 return nodes.found(self._briefly(), command, action, before)
-            if isinstance(action, restarts.Restart):
+            if isinstance(action, notes.Restart):
                 return restarts.found(self._briefly(), command, before)
         return Effect.NOT_DONE
 

@@ -6,10 +6,8 @@ is to be kept from hosts (the template of a Job is immutable), is deleted and ma
 Whose restart it was is an annotation, written together with what it tells of.
 """
 
-import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -17,16 +15,12 @@ from relight.agent.executors import kubernetes_jobs as jobs
 from relight.agent.executors.kubernetes_api import Json, Refused, pods_in
 from relight.agent.executors.kubernetes_asking import Asking
 from relight.agent.executors.kubernetes_jobs import RESTARTING, Job
-from relight.agent.executors.kubernetes_nodes import COMMAND, HOSTNAME, INCIDENT, node_of
+from relight.agent.executors.kubernetes_nodes import COMMAND, INCIDENT
+from relight.agent.executors.kubernetes_notes import Note, told_to_suspend
 from relight.agent.port import ActionFailed, ActionRejected, ActionUnknown, Done, Effect, Interrupted
-from schemas.action import RestartJob, RestartJobExcludingHosts, RestartProcess
+from schemas.action import RestartJobExcludingHosts
 from schemas.command import RecoveryCommand
 
-Restart = RestartProcess | RestartJob | RestartJobExcludingHosts
-"""What makes pods of a job anew."""
-
-BEFORE_BYTES: Final = 200_000
-"""How much may be noted before acting: it goes into a message."""
 _LEFT: Final = {
     "pods": "lack a pod for now",
     "suspend": "be suspended and not resumed",
@@ -34,61 +28,6 @@ _LEFT: Final = {
 }
 _OVERDUE_S: Final = 15.0
 """How long after its time a pod is waited for: one whose node does not answer never goes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """What was noted of a job before acting: `how` it is restarted, `pods` by their uids, `count` of all its pods."""
-
-    how: str
-    kind: str
-    namespace: str
-    name: str
-    uid: str
-    selector: str
-    pods: frozenset[str]
-    count: int
-    manifest: str
-
-    @classmethod
-    def read(cls, before: Mapping[str, str]) -> "Note":
-        """Read it from what was committed."""
-        try:
-            pods = frozenset(before["pods"].split(",")) - {""}
-            words = {key: before[key] for key in ("how", "kind", "namespace", "name", "uid", "selector")}
-            return cls(**words, pods=pods, count=int(before["count"]), manifest=before.get("manifest", ""))
-        except (KeyError, ValueError) as error:
-            raise ActionFailed(f"what was noted of the job before acting cannot be read: {error}") from error
-
-    def __str__(self) -> str:
-        """Return what people call the job."""
-        return f"{self.kind} {self.namespace}/{self.name}"
-
-
-def noted(asking: Asking, action: Restart, namespace: str) -> Mapping[str, str]:
-    """Return how a job will be restarted and what is needed for it, after a crash too. Raises: ActionError."""
-    job = jobs.find(asking, action.job, namespace)
-    _refuse(job, isinstance(action, RestartProcess))
-    hosts = action.hosts if isinstance(action, RestartJobExcludingHosts) else ()
-    excluded = [_hostname(node_of(asking, host)) for host in hosts]
-    pods = [pod for pod in jobs.pods_of(asking, job.namespace, job.selector) if jobs.belongs(pod, job.uid)]
-    running = [pod for pod in pods if jobs.active(pod)]
-    chosen = _chosen(asking, job, running, action) if isinstance(action, RestartProcess) else running
-    before = {
-        "how": "pods",
-        "kind": job.kind,
-        "namespace": job.namespace,
-        "name": job.name,
-        "uid": job.uid,
-        "selector": job.selector,
-        "pods": ",".join(sorted(pod["metadata"]["uid"] for pod in chosen)),
-        "count": str(len(running)),
-    }
-    if not isinstance(action, RestartProcess):
-        before |= _way(asking, job, excluded)
-    if sum(len(key) + len(value.encode()) for key, value in before.items()) > BEFORE_BYTES:
-        raise ActionRejected("what has to be noted of the job before acting is too large for a message")
-    return before
 
 
 def carried_out(asking: Asking, command: RecoveryCommand, before: Mapping[str, str]) -> Done:
@@ -123,62 +62,6 @@ def found(asking: Asking, command: RecoveryCommand, before: Mapping[str, str]) -
     if note.how == "anew" or job.annotations.get(RESTARTING):
         return Effect.NOT_DONE
     return Effect.DONE if note.pods and not job.failed and _replaced(asking, note) else Effect.NOT_DONE
-
-
-def _refuse(job: Job, one_process: bool) -> None:
-    if jobs.ending(job.body):
-        raise ActionRejected("the job is being deleted")
-    if job.completed:
-        raise ActionRejected("the job has completed")
-    if job.suspended and not job.annotations.get(RESTARTING):
-        raise ActionRejected("the job is suspended: it is to have no pods now")
-    if one_process and job.failed:
-        raise ActionRejected("the job has failed as a whole, so no single process of it can be restarted")
-
-
-def _hostname(node: Json) -> str:
-    return str((node["metadata"].get("labels") or {}).get(HOSTNAME, node["metadata"]["name"]))
-
-
-def _chosen(asking: Asking, job: Job, running: list[Json], action: RestartProcess) -> list[Json]:
-    """Return the pods that a command means: those of a host, of a rank, or the only one."""
-    chosen = running
-    if action.host is not None:
-        node = node_of(asking, action.host)["metadata"]["name"]
-        chosen = [pod for pod in chosen if pod["spec"].get("nodeName") == node]
-    if action.rank is not None and len(chosen) != 1:
-        chosen = jobs.of_rank(job, chosen, action.rank)
-    if not chosen:
-        raise ActionRejected("the job has no running pod there")
-    if len(chosen) > 1:
-        raise ActionRejected(f"{len(chosen)} pods of the job could be meant: name the rank")
-    if why := jobs.spared(job):
-        raise ActionRejected(f"the job would fail on losing a pod: {why}")
-    return chosen
-
-
-def _way(asking: Asking, job: Job, excluded: list[str]) -> dict[str, str]:
-    """Return how a job is restarted. A PyTorchJob can be suspended where its operator knows of it."""
-    if not (job.failed or excluded or not _can_be_suspended(asking, job)):
-        return {"how": "suspend"}
-    if job.owner:
-        raise ActionRejected(f"the job would have to be made anew, and that is for {job.owner}, which has made it")
-    return {"how": "anew", "manifest": json.dumps(jobs.manifest(job, excluded), separators=(",", ":"))}
-
-
-def _can_be_suspended(asking: Asking, job: Job) -> bool:
-    if job.kind == jobs.BATCH:
-        return True
-    try:
-        told = asking.change("PATCH", job.place, _told_to_suspend(job.kind, True), {"dryRun": "All"})
-    except Refused:
-        return False
-    return bool(jobs.policy(job.kind, told["spec"]).get("suspend"))
-
-
-def _told_to_suspend(kind: str, suspended: bool) -> Json:
-    told = {"suspend": suspended}
-    return {"spec": told if kind == jobs.BATCH else {"runPolicy": told}}
 
 
 def _pods(asking: Asking, note: Note) -> list[Json]:
@@ -253,7 +136,7 @@ def _patched(asking: Asking, job: Job, command: RecoveryCommand, suspended: bool
     ours = {COMMAND: command.id, INCIDENT: command.incident}
     annotations = {RESTARTING: command.id} if suspended else ours | {RESTARTING: None}
     seen = {key: job.body["metadata"][key] for key in ("uid", "resourceVersion")}
-    body = {"metadata": {"annotations": annotations, **seen}, **_told_to_suspend(job.kind, suspended)}
+    body = {"metadata": {"annotations": annotations, **seen}, **told_to_suspend(job.kind, suspended)}
     try:
         asking.change("PATCH", job.place, body)
     except Refused as refused:
