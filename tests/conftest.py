@@ -25,6 +25,11 @@ settings.register_profile("thorough", max_examples=3000, deadline=None, suppress
 settings.load_profile(os.environ.get("RELIGHT_HYPOTHESIS", "quick"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what needs a Kubernetes last: its program may still be being built."""
+    items.sort(key=lambda item: "kubernetes_process" in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(scope="session")
 def known() -> Catalogue:
     """The shipped catalogue."""

@@ -8,6 +8,7 @@ code (pkg/core/status.go: a running pod that is being deleted counts as failed).
 `python -m tests.servers.kubernetes_server` builds the program into the user's cache.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -18,8 +19,8 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -115,12 +116,16 @@ class NoKubernetes(NotStarted):
 
 
 def program() -> Path:
-    """Return the program that `build` has put into the cache.
+    """Return the program that `build` has put into the cache; one that is being built is waited for.
 
     Raises:
         NoKubernetes: it is not there.
     """
-    if not (path := _cached()).exists():
+    path = _cached()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _building(path):
+        pass
+    if not path.exists():
         raise NoKubernetes("its program is not built: `python -m tests.servers.kubernetes_server` does, with Go")
     return path
 
@@ -134,10 +139,11 @@ def build() -> Path:
     go = shutil.which("go") or next((path for path in ("/usr/local/go/bin/go",) if Path(path).exists()), None)
     if go is None:
         raise NoKubernetes("no `go` on the PATH")
-    if (path := _cached()).exists():
-        return path
+    path = _cached()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+    with _building(path), tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        if path.exists():
+            return path
         (Path(folder) / "main.go").write_text(_PROGRAM, encoding="utf-8")
         (Path(folder) / "go.mod").write_text(_module(), encoding="utf-8")
         made = Path(folder) / "made"
@@ -150,6 +156,14 @@ def build() -> Path:
                 raise NoKubernetes(f"`go {words[0]}` failed:\n{done.stderr[-2000:]}")
         os.replace(made, path)
     return path
+
+
+@contextmanager
+def _building(path: Path) -> Iterator[None]:
+    """Wait until nobody else builds the program."""
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _cached() -> Path:
