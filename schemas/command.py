@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 from schemas.action import Action, Name, Resource
 from schemas.model import Model
 from schemas.record import LATEST_S
+from schemas.vocabulary import Severity
 
 Reason = Annotated[str, StringConstraints(max_length=2000)]
 """Why, in words for people."""
@@ -36,13 +37,16 @@ class RecoveryCommand(Signed):
 
     Times are Unix, seconds: `issued_s` is that of the deciding tick; after `expires_s` it must not be begun, and by
     `deadline_s` it must have ended. `affects` lists every resource that it touches; `target`, the first of them, is
-    the key of its record. `rung` counts from 1 in the ladder of the playbook; 0 is a step before a rung.
+    the key of its record. `rung` counts from 1 in the ladder of the playbook; 0 is a step before a rung. `about` has
+    the job and the host that the incident is about, which the action need not touch.
     """
 
     id: Name
     cluster: Name
     incident: Name
     fault: str
+    severity: Severity = Severity.INFO
+    about: tuple[Resource, ...] = ()
     playbook: str
     rung: int = Field(ge=0)
     action: Action

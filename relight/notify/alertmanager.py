@@ -54,6 +54,7 @@ def _alert(message: Message, command: RecoveryCommand) -> dict[str, object]:
         "incident": line(command.incident, _LABEL),
         "host": _only(command, ResourceKind.HOST),
         "job": _only(command, ResourceKind.JOB),
+        "severity": str(command.severity),
         "channel": message.channel if message.channel != DEFAULT else "",
     }
     return {
@@ -65,8 +66,8 @@ def _alert(message: Message, command: RecoveryCommand) -> dict[str, object]:
 
 
 def _only(command: RecoveryCommand, kind: ResourceKind) -> str:
-    """Return the one host or job that a command affects; nothing where it affects none or several."""
-    names = [each.name for each in command.affects if each.kind is kind]
+    """Return the one host or job that an incident is about; nothing where there is none."""
+    names = [each.name for each in command.about if each.kind is kind]
     return line(names[0], _LABEL) if len(names) == 1 else ""
 
 

@@ -1,6 +1,7 @@
 """What can be set, by section, with defaults. Where values are read from is told by `sources`."""
 
 import platform
+from collections.abc import Iterator
 from typing import Final, Literal, Self
 
 from pydantic import (
@@ -230,6 +231,19 @@ class Log(Model):
     format: Literal["auto", "json", "console"] = Field("auto", description="auto: for people on a terminal, else JSON")
 
 
+def _secrets(key: str, value: object) -> Iterator[tuple[str, str]]:
+    """Yield the secrets in a setting's value, each under a key of its own."""
+    match value:
+        case SecretStr():
+            yield key, value.get_secret_value()
+        case tuple():
+            for number, one in enumerate(value):
+                yield from _secrets(f"{key}.{number}", one)
+        case dict():
+            for name, one in value.items():
+                yield from _secrets(f"{key}.{name}", one)
+
+
 class Settings(BaseSettings):
     """All settings. Frozen; what is not known is an error."""
 
@@ -266,7 +280,7 @@ class Settings(BaseSettings):
         values = (
             (f"{name}.{field}", getattr(own, field)) for name, own in sections for field in type(own).model_fields
         )
-        return {key: value.get_secret_value() for key, value in values if isinstance(value, SecretStr)}
+        return {key: secret for name, value in values for key, secret in _secrets(name, value)}
 
     @classmethod
     def settings_customise_sources(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from operator import attrgetter
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
@@ -202,6 +202,10 @@ def _fields() -> Iterator[tuple[str, object]]:
         yield from ((f"{section}.{name}", field.annotation) for name, field in type(model).model_fields.items())
 
 
+def _holds_a_secret(annotation: object) -> bool:
+    return annotation is SecretStr or any(map(_holds_a_secret, get_args(annotation)))
+
+
 _KEYS: Final = dict(_fields())
 """From the keys of all settings to their types."""
-_SECRET: Final = frozenset(key for key, annotation in _KEYS.items() if annotation == SecretStr | None)
+_SECRET: Final = frozenset(key for key, annotation in _KEYS.items() if _holds_a_secret(annotation))

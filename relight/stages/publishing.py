@@ -4,12 +4,14 @@ from collections.abc import Iterator
 
 from relight.topics import COMMANDS
 from relight.transports.port import Outgoing
-from remediate.cases import Cases
+from remediate.cases import Case, Cases
 from remediate.signing import Keys
+from schemas.action import Resource, ResourceKind
 from schemas.command import CommandWithdrawal, RecoveryCommand
 from schemas.events import Event, encoded
 from schemas.remedy import CommandCancelled, CommandHistory, CommandIssued, CommandState, command_of
 from schemas.signal import derived_id
+from schemas.vocabulary import Severity
 
 
 def published(said: Event, cases: Cases, keys: Keys) -> Iterator[Outgoing]:
@@ -47,6 +49,8 @@ def _command(command: CommandHistory, cases: Cases) -> RecoveryCommand:
         cluster=cases.name,
         incident=plan.incident,
         fault=plan.fault,
+        severity=found.severity if found else Severity.INFO,
+        about=_about(case),
         playbook=plan.playbook,
         rung=plan.rung,
         action=plan.action,
@@ -57,3 +61,9 @@ def _command(command: CommandHistory, cases: Cases) -> RecoveryCommand:
         expires_s=command.expires_s or 0.0,
         deadline_s=command.deadline_s or 0.0,
     )
+
+
+def _about(case: Case | None) -> tuple[Resource, ...]:
+    """Return the job and the host that an incident is about."""
+    names = ((ResourceKind.JOB, case.job), (ResourceKind.HOST, case.host)) if case else ()
+    return tuple(Resource(kind=kind, name=name[:512]) for kind, name in names if name)
