@@ -15,6 +15,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from relight.keys import KeyFile, NoKeys, Role
+from relight.keys import place as key_place
 from relight.settings import Misconfigured, Resolved, Settings, resolve
 from relight.setup import compared
 from relight.stores.opening import open_store, store_place
@@ -67,6 +69,7 @@ def examined(
     yield _configuration(resolved)
     settings = resolved.settings
     yield from _room(settings)
+    yield from _keys(settings)
     if not settings.kafka.bootstrap and not settings.embedded.path.exists():
         yield Finding(Sign.FAIL, "log", f"{settings.embedded.path} is not there", "create it: relight setup")
         return
@@ -86,7 +89,8 @@ def _configuration(resolved: Resolved) -> Finding:
     file = resolved.file
     changed = sum(setting.origin != "default" for setting in resolved.origins)
     seen = f"{file or 'no file'}; {changed} of {len(resolved.origins)} settings are not defaults"
-    keeps = any(s.key in resolved.settings.secrets and s.origin == str(file) for s in resolved.origins)
+    secret = tuple(f"{key}." for key in resolved.settings.secrets)
+    keeps = any(s.origin == str(file) and any(one.startswith(f"{s.key}.") for one in secret) for s in resolved.origins)
     if file and keeps and file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
         return Finding(
             Sign.WARN, "configuration", f"{file} holds a password and others may read it", f"chmod 600 {file}"
@@ -143,6 +147,20 @@ def _store(settings: Settings) -> Finding:
     except StoreError as error:
         return Finding(Sign.FAIL, "store", str(error))
     return Finding(Sign.OK, "store", f"{store_place(settings)} is set up, and answers after {_since(begun)}")
+
+
+def _keys(settings: Settings) -> Iterator[Finding]:
+    """Tell which keys sign. With the embedded log they are made when they are needed."""
+    for role in Role:
+        path = key_place(settings, role)
+        if not settings.kafka.bootstrap and not path.exists():
+            continue
+        try:
+            found = KeyFile(path).keys
+        except NoKeys as error:
+            yield Finding(Sign.WARN, "keys", f"{role}: {error}", "only who remediates, or carries out, needs them")
+        else:
+            yield Finding(Sign.OK, "keys", f"{role}: {found.signing} signs, {len(found.secrets)} in {path}")
 
 
 def _since(begun: float) -> str:

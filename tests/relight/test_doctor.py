@@ -24,6 +24,7 @@ from kafka.admin import (
 
 from relight.commands.operate import doctor as command
 from relight.doctor import PROBE_KEY, Finding, Sign, examined
+from relight.keys import renew
 from relight.settings import models, settings
 from relight.stores.elastic import ElasticStore
 from relight.stores.elastic_setup import setup
@@ -361,3 +362,16 @@ def test_a_store_that_is_set_up_is_well(log: EmbeddedLog, path: Path, elasticsea
         found = examine(path, elasticsearch__hosts=elasticsearch_url, elasticsearch__prefix="doctor2")
         assert only(found, "store").sign is Sign.OK
         store.clear()
+
+
+def test_keys_that_are_missing_or_open_to_others_are_told_of(tmp_path: Path) -> None:
+    folder = tmp_path / "keys"
+    flags = {"embedded.path": tmp_path / "relight.db", "keys.folder": folder}
+    renew(folder / "commands.keys")
+    renew(folder / "outcomes.keys")
+    (folder / "outcomes.keys").chmod(0o644)
+    found = {one.seen.partition(":")[0]: one for one in examined(flags) if one.check == "keys"}
+    assert found["commands"].sign is Sign.OK
+    assert found["outcomes"].sign is Sign.WARN
+    assert "chmod 600" in found["outcomes"].seen
+    assert "requests" not in found, "with the embedded log they are made when they are needed"
