@@ -126,11 +126,25 @@ def in_flight(asked: Asked) -> Held | None:
 def cooldown(asked: Asked) -> Held | None:
     """Hold back until everything that a command affects has been left alone for a while."""
     cooldown_s, now = asked.cases.policy.cooldown_s, asked.cases.time_s
+    if (recovering := _recovering(asked)) is not None:
+        return recovering
     until = {key: asked.cases.ledger.ended_s.get(key, float("-inf")) + cooldown_s for key in keys_of(asked.plan)}
     key = max(until, key=lambda one: (until[one], one), default=None)
     if key is None or until[key] <= now:
         return None
     return Held(Guard.COOLDOWN, f"a command for {key} ended less than {cooldown_s:g} s ago", until[key])
+
+
+def _recovering(asked: Asked) -> Held | None:
+    """Hold back what would start a job again that was just started again, for something that happened before that."""
+    if not ACTIONS[asked.plan.action.kind].restarts:
+        return None
+    for job in jobs_of(asked.plan.action):
+        other = asked.cases.commands.get(asked.cases.ledger.recovering.get(job, ""))
+        before = other is not None and (asked.case.history.opened_s or 0.0) <= (other.ended_s or 0.0)
+        if other is not None and before and other.id != asked.command.id:
+            return Held(Guard.COOLDOWN, f"job {job} was started again by {other.id}, and may make progress yet")
+    return None
 
 
 def budget(asked: Asked) -> Held | None:

@@ -12,6 +12,7 @@ EFFECTLESS: Final = frozenset((*PASSING, "notify", "collect_diagnostics"))
 """Actions that change nothing."""
 WITHOUT_EFFECT: Final = frozenset((CommandState.REJECTED, CommandState.EXPIRED, CommandState.CANCELLED))
 """How a command ends that nobody has tried."""
+_RECOVERING: Final = frozenset((CommandState.SUCCEEDED, CommandState.UNKNOWN, CommandState.OVERDUE))
 _BRINGS_BACK: Final = frozenset(("reboot_node", "reset_gpu"))
 
 
@@ -28,13 +29,15 @@ class Ledger:
     """What is held and used up, by the names of resources (`host/node03`); `restarts` by job, `out` by host.
 
     `busy` has the command in flight for each resource, `ended_s` when the last one that had an effect ended, `restarts`
-    when a job was started again, `out` the hosts that are out of service, or are being taken out.
+    when a job was started again, `out` the hosts that are out of service, or are being taken out. `recovering` has the
+    command by which a job was started again, until that has helped or not.
     """
 
     busy: dict[str, str] = field(default_factory=dict)
     ended_s: dict[str, float] = field(default_factory=dict)
     restarts: dict[str, deque[float]] = field(default_factory=lambda: defaultdict(deque))
     out: dict[str, Out] = field(default_factory=dict)
+    recovering: dict[str, str] = field(default_factory=dict)
 
     def enter(self, command: CommandHistory, doing: Doing, time_s: float) -> None:
         """Take in an event of a command, which is given as it is after it."""
@@ -45,6 +48,11 @@ class Ledger:
             self._issued(command.id, plan, time_s)
         if not command.state.in_flight:
             self._ended(command, plan, time_s)
+        for job in jobs_of(plan.action) if ACTIONS[plan.action.kind].restarts else ():
+            if command.state in _RECOVERING:
+                self.recovering[job] = command.id
+            elif self.recovering.get(job) == command.id:
+                del self.recovering[job]
 
     def forget(self, time_s: float, policy: Policy) -> None:
         """Forget what has no meaning for a policy any more."""

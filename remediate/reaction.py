@@ -120,6 +120,7 @@ class Reaction:
     def _about(self, case: Case) -> None:
         """Bring what is done about an incident up to date."""
         case.due_s = None
+        self._look_at_notices(case)
         while True:
             live = self.cases.live(case)
             if live is not None and not self._is_over(case, live):
@@ -128,6 +129,18 @@ class Reaction:
             if step is None:
                 return
             self._plan(case, step, playbook)
+
+    def _look_at_notices(self, case: Case) -> None:
+        """Let go of what people need not be told any more, and of what nobody has told them in its time."""
+        over = case.history.state is not State.OPEN and not to_be_mended(self.cases, case)
+        for name in case.commands:
+            command = self.cases.commands[name]
+            if _kind(command) != "notify" or command.plan is None or command.plan.incident != case.history.id:
+                continue
+            if command.state.pending and over:
+                self._say(name, CommandCancelled(reason="what it was for is over"))
+            elif command.state.in_flight:
+                self._is_lost(case, command)
 
     def _is_over(self, case: Case, command: CommandHistory) -> bool:
         """Say what has become of a command, and tell whether nothing more will."""
@@ -144,7 +157,7 @@ class Reaction:
             return False
         verdict: Verdict | float | None = judged(cases, command)
         if isinstance(verdict, float):
-            case.due_s = verdict
+            case.due_s = min(verdict, case.due_s or verdict)
             return False
         if verdict is None:
             return False
@@ -156,7 +169,7 @@ class Reaction:
         begun = command.state is CommandState.STARTED
         at_s = ((command.deadline_s if begun else command.expires_s) or 0.0) + GRACE_S
         if self.cases.time_s < at_s:
-            case.due_s = at_s
+            case.due_s = min(at_s, case.due_s or at_s)
             return False
         reason = "nothing was heard of its end in time" if begun else "no orchestrator has begun it in time"
         self._say(command.id, CommandExpired(reason=reason))
@@ -266,15 +279,21 @@ class Reaction:
             self.opens_s = min(found.until_s, self.opens_s or found.until_s)
         if command.blocked == CommandBlocked(guard=found.guard, reason=found.reason):
             return
-        if found.guard is Guard.BREAKER and self.cases.breaker_s is None:
+        opens = found.guard is Guard.BREAKER and self.cases.breaker_s is None
+        if opens:
             self._record("breaker", BreakerOpened(reason=found.reason))
         self._say(command.id, CommandBlocked(guard=found.guard, reason=found.reason))
+        assert command.plan is not None, "a command begins with its plan"
+        what = f"{command.plan.action.kind} {command.plan.target}"
         if found.guard is Guard.APPROVAL:
-            assert command.plan is not None, "a command begins with its plan"
-            what = f"{command.plan.action.kind} {command.plan.target}"
-            why = f"A person has to agree to {what}: `relight commands approve {command.id}`."
-            if not any(_why(self.cases.commands[name]) == why for name in case.commands):
-                self._plan(case, Step(0, Notify(), why), command.plan.playbook)
+            self._tell(case, f"A person has to agree to {what}: `relight commands approve {command.id}`.")
+        elif found.guard is Guard.BUDGET or opens:
+            self._tell(case, f"{what} is held back: {found.reason}.")
+
+    def _tell(self, case: Case, why: str) -> None:
+        """Tell people something about an incident, once."""
+        if not any(_why(self.cases.commands[name]) == why for name in case.commands):
+            self._plan(case, Step(0, Notify(), why), "")
 
     def _urgency(self, command: CommandHistory) -> tuple[int, float, str]:
         case = self.cases.cases[command.incidents[0]]

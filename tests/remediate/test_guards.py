@@ -145,9 +145,28 @@ def test_one_command_is_in_flight_for_a_target_and_the_others_wait_for_it() -> N
     w.tick()
     assert len(w.actions()) == 1
     assert Guard.IN_FLIGHT in w.blocks()
-    w.succeed(next(c.id for c in w.commands if c.state is CommandState.ISSUED))
+    first = next(c.id for c in w.commands if c.state is CommandState.ISSUED)
+    w.report(first, OutcomeStatus.ACCEPTED, OutcomeStatus.STARTED)
+    w.tick(MINUTE_S)
+    assert len(w.actions()) == 1
+    w.report(first, OutcomeStatus.FAILED)
     w.tick()
-    assert len(w.actions()) == 2
+    assert w.actions()[:2] == ["restart_job_excluding_hosts"] * 2
+
+
+def test_a_job_that_was_started_again_is_not_started_once_more_for_what_happened_before() -> None:
+    w = world(rung("restart_job_excluding_hosts", timeout="30m"), notify())
+    w.fails("one")
+    w.fails("two", host="node09")
+    w.tick()
+    w.succeed(next(c.id for c in w.commands if c.state is CommandState.ISSUED))
+    w.tick(10 * MINUTE_S)
+    assert w.actions() == ["restart_job_excluding_hosts"]
+    assert Guard.COOLDOWN in w.blocks()
+    w.resolves("one")
+    w.resolves("two")
+    w.tick(HOUR_S)
+    assert w.deeds() == ["restart_job_excluding_hosts"]
 
 
 def test_a_target_is_left_alone_for_the_time_of_cooling_down() -> None:
@@ -179,10 +198,13 @@ def test_a_job_is_started_again_only_so_often_within_the_window() -> None:
             w.resolves(f"n{number}")
             w.tick()
             w.tick(HOUR_S)
-    assert w.actions() == ["restart_job"] * 3
-    assert w.guard() is Guard.BUDGET
+    assert w.deeds() == ["restart_job"] * 3
+    assert w.actions().count("notify") == 2, "people are told that the budget is spent"
+    held = w.last("restart_job").blocked
+    assert held is not None
+    assert held.guard is Guard.BUDGET
     w.tick(DAY_S)
-    assert w.actions() == ["restart_job"] * 4, "of the two that were held back the later one speaks for the job"
+    assert w.deeds() == ["restart_job"] * 4, "of the two that were held back the later one speaks for the job"
 
 
 def test_a_diagnosis_that_is_not_sure_enough_causes_nothing() -> None:
@@ -207,7 +229,8 @@ def test_old_logs_cause_nothing() -> None:
 def test_the_breaker_holds_at_its_limit_and_opens() -> None:
     w = world(*CORDON, policy=allowing(hosts_out=3))
     cordons(w, 10)
-    assert w.actions() == ["cordon_node"] * 3
+    assert w.deeds() == ["cordon_node"] * 3
+    assert w.actions().count("notify") == 1, "people are told that the breaker has opened"
     assert Guard.BREAKER in w.blocks()
     assert sum(isinstance(e.data, BreakerOpened) for e in w.topic) == 1
 
@@ -215,7 +238,7 @@ def test_the_breaker_holds_at_its_limit_and_opens() -> None:
 def test_the_breaker_holds_a_share_of_the_cluster_too() -> None:
     w = world(*CORDON, policy=allowing(hosts_out=50, percent_out=10, hosts=48))
     cordons(w, 20)
-    assert w.actions() == ["cordon_node"] * 4
+    assert w.deeds() == ["cordon_node"] * 4
 
 
 def test_a_half_open_breaker_tries_one_host_and_drops_stale_requests_when_it_closes() -> None:
@@ -229,15 +252,15 @@ def test_a_half_open_breaker_tries_one_host_and_drops_stale_requests_when_it_clo
     for host in list(w.cases.ledger.out):
         w.ask(RequestKind.RESTORE, host=host)
     w.tick()
-    assert len(w.actions()) == 4, "a single one is tried"
+    assert len(w.deeds()) == 4, "a single one is tried"
     w.tick(HOUR_S / 60)
-    assert len(w.actions()) == 4
+    assert len(w.deeds()) == 4
     probe = next(c for c in w.commands if c.state is CommandState.ISSUED)
     w.succeed(probe.id)
     w.tick()
     assert sum(isinstance(e.data, BreakerClosed) for e in w.topic) == 1
     w.tick(MINUTE_S, times=10)
-    assert len(w.actions()) == 4, "what was held back rests on something that happened long ago"
+    assert len(w.deeds()) == 4, "what was held back rests on something that happened long ago"
     assert {w.cases.commands[name].state for name in held if name != probe.id} == {CommandState.CANCELLED}
     assert Guard.STALE in w.blocks()
 
@@ -259,3 +282,24 @@ def test_what_nobody_vouches_for_is_never_answered_with_a_destructive_step(actio
     w.fails(verified=False)
     w.tick(HOUR_S, times=30)
     assert w.actions() == ["notify"]
+
+
+def test_what_nobody_could_be_told_is_not_told_once_it_is_over() -> None:
+    w = world(notify())
+    name = w.ask(RequestKind.SILENCE, matchers=(Matcher(label="job", value="48211"),))
+    w.fails("one")
+    w.tick()
+    assert w.guard() is Guard.SILENCE
+    w.resolves("one")
+    w.ask(RequestKind.UNSILENCE, silence=name)
+    w.tick()
+    assert w.actions() == []
+    assert w.last().state is CommandState.CANCELLED
+
+
+def test_a_message_that_nobody_takes_does_not_stay_on_its_way_for_ever() -> None:
+    w = world(notify())
+    w.fails("one")
+    w.tick()
+    w.tick(w.policy.start_s + MINUTE_S)
+    assert w.last().state is CommandState.EXPIRED

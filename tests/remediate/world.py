@@ -158,6 +158,10 @@ class World:
         issued = [self.cases.commands[command_of(e.subject)] for e in self.topic if isinstance(e.data, CommandIssued)]
         return [c.plan.action.kind for c in issued if c.plan and name in (None, *c.incidents)]
 
+    def deeds(self) -> list[str]:
+        """Return what was issued besides telling people."""
+        return [kind for kind in self.actions() if kind != "notify"]
+
     def last(self, kind: str | None = None) -> CommandHistory:
         """Return the command that was planned last, of a kind."""
         return [c for c in self.commands if c.plan and kind in (None, c.plan.action.kind)][-1]
