@@ -192,8 +192,8 @@ def test_a_job_is_started_again_only_so_often_within_the_window() -> None:
     for number in range(1, 6):
         w.fails(f"n{number}", attempt=number, opened_s=w.now_s)
         w.tick(10)
-        if w.last().state is CommandState.ISSUED:
-            w.succeed(w.last().id)
+        if w.last("restart_job").state is CommandState.ISSUED:
+            w.succeed(w.last("restart_job").id)
             w.tick()
             w.resolves(f"n{number}")
             w.tick()
