@@ -86,7 +86,8 @@ def _command_words(command: CommandHistory) -> str:
     assert command.plan is not None, "a command begins with its plan"
     held = command.blocked
     why = f"held back by {held.guard}: {held.reason}" if held and command.state.pending else command.reason
-    return f"{command.plan.action.kind} {command.plan.target}: {why} ({command.id[:8]})"
+    words = f"{command.plan.action.kind} {command.plan.target}, {command.state}"
+    return f"{words}{f': {why}' if why else ''} ({command.id[:8]})"
 
 
 def _headline(history: IncidentHistory, incident: Incident) -> str:
