@@ -6,12 +6,15 @@ BIN := $(VENV)/bin
 ROUNDS ?= 1000
 SEED ?= 1
 
-.PHONY: demo test check bench bench-pipeline bench-store chaos docs clean
+.PHONY: demo demo-loop test check bench bench-pipeline bench-store chaos docs clean
 
 demo: $(VENV)/ready
 	@echo "Scanning a synthetic run of four hosts (docs/example-run):"
 	@echo
 	@$(BIN)/relight scan docs/example-run/logs
+
+demo-loop: $(VENV)/ready
+	@$(BIN)/python -m demo.loop
 
 test: $(VENV)/ready check
 	$(BIN)/python -m pytest -q

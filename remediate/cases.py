@@ -88,10 +88,11 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """How far a ladder has been climbed, and when (Unix, seconds)."""
+    """How far a ladder has been climbed, and when (Unix, seconds); for a job, the last attempt that it was for."""
 
     rung: int
     at_s: float
+    attempt: int | None = None
 
 
 @dataclass
@@ -168,10 +169,13 @@ class Cases:
         climb = climb_of(case, playbook, action)
         used = self.used.get(climb) if climb else None
         opened_s = case.history.opened_s or 0.0
-        if used is None or opened_s < used.at_s:
+        if used is None:
+            return 0
+        again = used.attempt is not None and case.attempt > used.attempt  # it may fail before the command has ended
+        if opened_s < used.at_s and not again:
             return 0
         heal_s = self.policy.heal_s if ACTIONS[action].restarts else self.policy.heal_hosts_s
-        return max(0, used.rung - int((opened_s - used.at_s) // heal_s))
+        return max(0, used.rung - int(max(0.0, opened_s - used.at_s) // heal_s))
 
     def look_at_all(self) -> None:
         """Let everything be looked at again at the next tick, as after a state was restored."""
@@ -294,8 +298,9 @@ class Cases:
         for incident, playbook, rung in rungs:
             case = self.cases.get(incident)
             climb = climb_of(case, playbook, plan.action.kind) if case else None
-            if climb is not None and rung:
-                self.used[climb] = Used(rung, time_s)
+            if case is not None and climb is not None and rung:
+                restarts = case.job is not None and ACTIONS[plan.action.kind].restarts
+                self.used[climb] = Used(rung, time_s, case.attempt if restarts else None)
 
     def _touch(self, incident: str) -> None:
         self.changed.add(incident)

@@ -84,6 +84,8 @@ def helped(cases: Cases, case: Case) -> bool:
     if not done or done[-1].state is not CommandState.EFFECTIVE:
         return False
     assert done[-1].plan is not None, "it was asked for above"
+    if case.job is not None and not superseded(cases, case):
+        return False  # it waits for the job
     if cases.lasting(done[-1].plan.action) is not None:
         return True
     again_s = case.happened_s if case.happened_s is not None else case.history.touched_s

@@ -4,14 +4,20 @@ What starts a job again has helped when the job makes progress; what takes a mac
 that is so, unless a job waits for it.
 """
 
+from typing import Final
+
 from remediate.cases import Case, Cases
 from remediate.climbing import superseded
 from schemas.action import ACTIONS, Wait
 from schemas.history import IncidentHistory, State
+from schemas.playbook import Playbook
 from schemas.remedy import CommandFailedToHelp, CommandHistory, CommandProved, CommandState
+from schemas.vocabulary import Impact
 
 Verdict = CommandProved | CommandFailedToHelp
-_BEGAN_S = 86_400.0
+AGAIN_S: Final = 30.0
+"""So long what a job fails of that was just started may take to become known."""
+_BEGAN_S: Final = 86_400.0
 
 
 def judged(cases: Cases, command: CommandHistory) -> Verdict | float | None:
@@ -24,9 +30,9 @@ def judged(cases: Cases, command: CommandHistory) -> Verdict | float | None:
     own = [cases.cases[name] for name in command.incidents]
     if isinstance(plan.action, Wait):
         return _waited(cases, command, plan.action.seconds, own)
-    if command.result in (CommandState.FAILED, CommandState.REJECTED, CommandState.EXPIRED):
-        return CommandFailedToHelp(reason=command.reason or f"it was {command.result}")
     restarts = ACTIONS[plan.action.kind].restarts
+    if command.result in (CommandState.FAILED, CommandState.REJECTED, CommandState.EXPIRED):
+        return _failed(cases, command, own, restarts)
     if not restarts and command.healthy is False:
         return CommandFailedToHelp(reason="the machine is not well after it")
     waiting = [case for case in own if _waits(cases, case, restarts)]
@@ -39,6 +45,30 @@ def judged(cases: Cases, command: CommandHistory) -> Verdict | float | None:
     if cases.time_s < until_s:
         return until_s
     return CommandFailedToHelp(reason="what it was for has not come to be in its time")
+
+
+def made_way(case: Case, command: CommandHistory, playbook: Playbook | None) -> CommandProved | None:
+    """Say that what had to be done before an ended job is started again is done, where its start is the next rung."""
+    plan, history = command.plan, case.history
+    if plan is None or command.result is not CommandState.SUCCEEDED or command.healthy is False:
+        return None
+    if history.state is not State.OPEN or history.diagnosed is None or history.diagnosed.impact is not Impact.FAILED:
+        return None
+    if ACTIONS[plan.action.kind].restarts or playbook is None or playbook.id != plan.playbook:
+        return None
+    following = playbook.ladder[plan.rung : plan.rung + 1]
+    if not any(rung.facts.restarts for rung in following):
+        return None
+    return CommandProved(reason="it is done, and the job can be started again")
+
+
+def _failed(cases: Cases, command: CommandHistory, own: list[Case], restarts: bool) -> Verdict | float:
+    """Return that a command has failed. A job that was started, and failed again at once, soon has an own incident."""
+    again = restarts and all(superseded(cases, case) for case in own)
+    until_s = (command.ended_s or 0.0) + AGAIN_S
+    if restarts and command.result is CommandState.FAILED and not again and cases.time_s < until_s:
+        return until_s
+    return CommandFailedToHelp(reason=command.reason or f"it was {command.result}")
 
 
 def _waited(cases: Cases, command: CommandHistory, seconds: int, own: list[Case]) -> Verdict | float:

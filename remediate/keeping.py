@@ -39,11 +39,12 @@ def kept(cases: Cases) -> dict[str, Any]:
         "pauses": _plain(_REQUESTS, cases.pauses),
         "silences": _plain(_REQUESTS, cases.silences),
         "breaker_s": cases.breaker_s,
-        "used": [[list(climb), used.rung, used.at_s] for climb, used in cases.used.items()],
+        "used": [[list(climb), used.rung, used.at_s, used.attempt] for climb, used in cases.used.items()],
         "attempts": cases.attempts,
         "busy": ledger.busy,
         "ended_s": ledger.ended_s,
         "restarts": {job: list(times) for job, times in ledger.restarts.items()},
+        "recovering": ledger.recovering,
         "out": {host: [out.command, out.since_s] for host, out in ledger.out.items()},
     }
 
@@ -62,12 +63,12 @@ def restored(state: dict[str, Any]) -> Cases:
     cases.seen.update(dict.fromkeys(state["seen"]))
     cases.pauses = _REQUESTS.validate_python(state["pauses"])
     cases.silences = _REQUESTS.validate_python(state["silences"])
-    cases.used = {tuple(climb): Used(rung, at_s) for climb, rung, at_s in state["used"]}
+    cases.used = {tuple(climb): Used(*used) for climb, *used in state["used"]}
     cases.attempts = dict(state["attempts"])
     restarts: dict[str, deque[float]] = defaultdict(deque)
     restarts.update({job: deque(times) for job, times in state["restarts"].items()})
     out = {host: Out(command, since_s) for host, (command, since_s) in state["out"].items()}
-    cases.ledger = Ledger(dict(state["busy"]), dict(state["ended_s"]), restarts, out)
+    cases.ledger = Ledger(dict(state["busy"]), dict(state["ended_s"]), restarts, out, dict(state["recovering"]))
     return cases
 
 

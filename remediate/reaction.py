@@ -11,7 +11,7 @@ from remediate import breaker
 from remediate.cases import Case, Cases, is_over
 from remediate.climbing import Step, helped, next_step, superseded, to_be_mended
 from remediate.guards import Held, held
-from remediate.judgement import Verdict, judged
+from remediate.judgement import Verdict, judged, made_way
 from remediate.ladders import action_of
 from schemas.action import ACTIONS, Action, Notify
 from schemas.command import CommandOutcome, OutcomeStatus, Request, RequestKind
@@ -155,7 +155,7 @@ class Reaction:
             return self._is_lost(case, command)
         if command.state is CommandState.PLANNED:
             return False
-        verdict: Verdict | float | None = judged(cases, command)
+        verdict: Verdict | float | None = made_way(case, command, self.chosen(cases, case)[0]) or judged(cases, command)
         if isinstance(verdict, float):
             case.due_s = min(verdict, case.due_s or verdict)
             return False
@@ -251,6 +251,8 @@ class Reaction:
     def _same(self, case: Case, step: Step) -> CommandHistory | None:
         """Return the command that does the same as a step: one that is not over, or took the same host out for good."""
         other = self.cases.commands.get(self.cases.latest.get(step.action, ""))
+        if other is not None and self._is_later(case, other):
+            return None
         if other is None or other.plan is None or step.action.kind in ("notify", "none", "wait"):
             return None
         if other.state.pending and step.approval and not other.plan.approval:
@@ -259,6 +261,11 @@ class Reaction:
             return self.cases.lasting(step.action) if case.history.id not in other.incidents else None
         before = other.issued_s is None or (case.history.opened_s or 0.0) <= other.issued_s
         return other if before or other.state.in_flight else None
+
+    def _is_later(self, case: Case, command: CommandHistory) -> bool:
+        """Tell whether an incident is of a later attempt than a command was planned for: it may have begun that one."""
+        first = self.cases.cases[command.incidents[0]]
+        return case.job is not None and case.job == first.job and case.attempt > first.attempt
 
     def _guard(self, command: CommandHistory) -> None:
         """Issue a planned command, or say what holds it back."""

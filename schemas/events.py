@@ -57,7 +57,7 @@ EVENT_TYPES: Final = (
     EventType("evidence.dropped", history.EvidenceDropped, "relight.incidents", "correlate"),
     EventType("diagnosis.revised", history.DiagnosisRevised, "relight.incidents", "correlate"),
     EventType("diagnosis.settled", history.DiagnosisSettled, "relight.incidents", "correlate"),
-    EventType("incident.resolved", history.IncidentResolved, "relight.incidents", "correlate"),
+    EventType("incident.resolved", history.IncidentResolved, "relight.incidents", "correlate", version=2),
     EventType("incident.reopened", history.IncidentReopened, "relight.incidents", "correlate"),
     EventType("incident.merged", history.IncidentMerged, "relight.incidents", "correlate"),
     EventType("command.planned", remedy.CommandPlanned, "relight.incidents", "remediate"),

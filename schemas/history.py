@@ -48,13 +48,16 @@ class EvidenceDropped(Model):
 class DiagnosisRevised(Model):
     """The diagnosis is this now. It is provisional until it is settled.
 
-    `provenance_verified`: a trusted shipper says from which host the lines of the cause come, and who wrote them. What
-    is not verified never justifies a destructive command.
+    `provenance_verified`: a trusted shipper says from which host the lines of the cause come, and who wrote them,
+    unless any program may say such a thing. `witnessed`: it says that the kernel, the scheduler or the fabric wrote
+    them. What is not verified never justifies a destructive command, and what is not witnessed none that takes a
+    machine away.
     """
 
     diagnosis: Diagnosis
     impact: Impact
     provenance_verified: bool
+    witnessed: bool = False
     symptoms: tuple[Symptom, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
 
@@ -67,9 +70,14 @@ class DiagnosisSettled(Model):
 
 
 class IncidentResolved(Model):
-    """The run goes on, or went on: what it suffered is over."""
+    """The run goes on, or went on: what it suffered is over.
+
+    `lost_steps`: where a later attempt goes on, how many steps of the one that failed had to be done again, as far as
+    both have logged them; `None` where that is not known.
+    """
 
     reason: str
+    lost_steps: int | None = Field(None, ge=0)
 
 
 class IncidentReopened(Model):
@@ -100,7 +108,8 @@ Happening = (
 class IncidentHistory(Model):
     """An incident: the fold of its events. `sequence` counts them; `touched_s` is the time of the last new finding.
 
-    Times are those of the cluster's ticks (Unix, seconds).
+    `lost_steps` are those that had to be done again, of an incident that is over. Times are those of the cluster's
+    ticks (Unix, seconds).
     """
 
     id: str
@@ -114,6 +123,7 @@ class IncidentHistory(Model):
     opened_s: float | None = None
     touched_s: float | None = None
     ended_s: float | None = None
+    lost_steps: int | None = None
 
     def after(self, happening: Happening, time_s: float) -> "IncidentHistory":
         """Return the incident after one more event."""
@@ -130,9 +140,9 @@ class IncidentHistory(Model):
             case DiagnosisSettled():
                 change |= {"settled": True}
             case IncidentResolved():
-                change |= {"state": State.RESOLVED, "ended_s": time_s}
+                change |= {"state": State.RESOLVED, "ended_s": time_s, "lost_steps": happening.lost_steps}
             case IncidentReopened():
-                change |= {"state": State.OPEN, "ended_s": None, "touched_s": time_s}
+                change |= {"state": State.OPEN, "ended_s": None, "lost_steps": None, "touched_s": time_s}
             case IncidentMerged():
                 change |= {"state": State.MERGED, "merged_into": happening.into, "ended_s": time_s}
             case _:

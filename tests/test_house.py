@@ -125,7 +125,7 @@ TEXTS = (".py", ".md", ".yaml", ".yml", ".toml", ".csv", ".j2", ".html", ".json"
 
 def texts() -> list[Path]:
     """Return the files of the repository that people read."""
-    known = (*FOLDERS, "tests", "bench", "docs", "docker")
+    known = (*FOLDERS, "tests", "bench", "demo", "docs", "docker")
     inside = [path for folder in known for path in (ROOT / folder).rglob("*") if "__pycache__" not in path.parts]
     return [path for path in (*inside, *ROOT.glob("*")) if path.is_file() and path.name.endswith(TEXTS)]
 

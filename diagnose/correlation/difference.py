@@ -25,8 +25,10 @@ from schemas.history import (
 )
 from schemas.incident import Evidence
 from schemas.signal import Signal, derived_id
-from schemas.vocabulary import Impact, Layer
+from schemas.vocabulary import Impact, Layer, Provenance
 
+_WITNESSES: Final = frozenset((Provenance.KERNEL, Provenance.SCHEDULER, Provenance.FABRIC))
+"""Writers that no job can imitate, where a shipper knows that it is they."""
 EVIDENCES: Final = 50
 """How many evidences an incident holds at most: the cause first, then alternatives, then symptoms."""
 
@@ -67,11 +69,14 @@ class Wanted:
         """Return its diagnosis."""
         incident, ranking = self.told.incident(""), self.told.ranking
         assert ranking is not None
-        vouched = all(entry.signal.vouched for entry in ranking.cause.entries)
+        signals = [entry.signal for entry in ranking.cause.entries]
+        any_program = Provenance.APP in ranking.cause.signature.provenance
+        vouched = all(one.vouched and (any_program or one.attested) for one in signals)
         return DiagnosisRevised(
             diagnosis=self.told.diagnosis,
             impact=self.told.impact,
             provenance_verified=incident.provenance_verified and vouched,
+            witnessed=all(one.vouched and one.attested and one.provenance in _WITNESSES for one in signals),
             symptoms=incident.symptoms[:EVIDENCES],
             alternatives=incident.alternatives,
         )
@@ -125,7 +130,7 @@ def changes(said: IncidentHistory, wanted: Wanted, time_s: float, settle_s: floa
         if settles:
             found.append(DiagnosisSettled(fault=wanted.told.diagnosis.fault, signature=wanted.told.diagnosis.signature))
     if ends and over is not None:
-        found.append(IncidentResolved(reason=over))
+        found.append(IncidentResolved(reason=over, lost_steps=wanted.told.lost_steps))
     return found
 
 

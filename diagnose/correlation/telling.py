@@ -9,7 +9,7 @@ from diagnose.correlation.diagnosis import Cast, alternative, diagnosis, evidenc
 from diagnose.correlation.evidence import Finding, Resolve
 from diagnose.correlation.jobs import Job
 from diagnose.correlation.judgement import Judge, Judged
-from diagnose.correlation.moments import in_order
+from diagnose.correlation.moments import Entry, in_order
 from diagnose.correlation.ranking import Ranking
 from diagnose.correlation.runs import cast_of, run_of
 from diagnose.correlation.story import Story, attempts
@@ -19,13 +19,16 @@ from schemas.vocabulary import Culprit, Impact, Kind, Layer, Outcome, Severity
 
 ASIDES: Final = 20
 """How many incidents that did not end a run are reported for it."""
+STEP_DIGITS: Final = 16
+"""A number with as many digits counts no steps."""
 
 
 @dataclass(frozen=True)
 class Told:
     """Something that happened to a job, `attempt` counted from 0. Without a ranking the log just stops.
 
-    `over` says why the run does not suffer from it any more, if it does not.
+    `over` says why the run does not suffer from it any more, if it does not; `lost_steps` how many steps a later
+    attempt had to do again, where that is known.
     """
 
     run: str
@@ -34,6 +37,7 @@ class Told:
     diagnosis: Diagnosis
     ranking: Ranking | None
     over: str | None = None
+    lost_steps: int | None = None
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -90,7 +94,8 @@ class Teller:
                 ended = judged.outcome is Outcome.FAILED
                 impact = Impact.FAILED if final and ended else Impact.DEGRADED
                 survived = None if ended else "the log goes on long after it"
-                found.append(self._told(at, judged.ranking, impact, self._went_on(at) or survived))
+                over, lost = self._went_on(at) or survived, self._lost(at)
+                found.append(self._told(at, judged.ranking, impact, over, lost))
             elif final and judged.outcome is Outcome.INCOMPLETE and judged.story.of(Kind.START, Kind.PROGRESS):
                 found.append(Told(self.job.name, at, Impact.DEGRADED, _unknown(judged.reason), None))
             for aside in self._asides(judged):
@@ -100,14 +105,24 @@ class Teller:
                 found.append(self._told(at, Ranking(aside, (), ()), _harm(aside, judged), over))
         return found
 
-    def _told(self, attempt: int, ranking: Ranking, impact: Impact, over: str | None) -> Told:
-        return Told(self.job.name, attempt, impact, diagnosis(ranking, self._cast), ranking, over)
+    def _told(self, attempt: int, ranking: Ranking, impact: Impact, over: str | None, lost: int | None = None) -> Told:
+        return Told(self.job.name, attempt, impact, diagnosis(ranking, self._cast), ranking, over, lost)
+
+    def _lost(self, attempt: int) -> int | None:
+        """Return how many steps of an attempt a later one had to do again."""
+        later = self._later(attempt)
+        return None if later is None else lost_steps(self._judged[attempt].story, self._judged[later].story)
 
     def _went_on(self, attempt: int) -> str | None:
         """Return that a later attempt made progress, or succeeded, if one did."""
-        for at, judged in enumerate(self._judged[attempt + 1 :], attempt + 2):
+        later = self._later(attempt)
+        return None if later is None else f"attempt {later + 1} made progress"
+
+    def _later(self, attempt: int) -> int | None:
+        """Return the first later attempt that made progress, or succeeded."""
+        for at, judged in enumerate(self._judged[attempt + 1 :], attempt + 1):
             if judged.story.progress or judged.outcome is Outcome.SUCCEEDED:
-                return f"attempt {at} made progress"
+                return at
         return None
 
     def _asides(self, judged: Judged) -> list[Finding]:
@@ -126,6 +141,33 @@ class Teller:
         return sorted(explained or worst.values(), key=lambda f: (-f.signature.severity.rank, f.first.first.order))[
             :ASIDES
         ]
+
+
+def lost_steps(failed: Story, later: Story) -> int | None:
+    """Return how many steps of an attempt that failed a later one did again, as far as both have logged them.
+
+    Only the steps of one signature are compared. Those that are counted anew in each epoch tell nothing.
+    """
+    last: dict[str, int] = {}
+    for entry in failed.progress:
+        if (step := _last_step(entry)) is not None:
+            last[entry.signal.signature] = max(step, last.get(entry.signal.signature, 0))
+    for entry in later.progress:
+        before, first = last.get(entry.signal.signature), _step(entry, "step")
+        if before is not None and first is not None:
+            return max(0, before - (first - 1))
+    return None
+
+
+def _last_step(entry: Entry) -> int | None:
+    step = _step(entry, "last_step")
+    return _step(entry, "step") if step is None else step
+
+
+def _step(entry: Entry, name: str) -> int | None:
+    told = entry.signal.captures
+    step = told.get(name, "")
+    return int(step) if step.isdecimal() and len(step) < STEP_DIGITS and "epoch" not in told else None
 
 
 def _ends(job: Job, stories: Sequence[Story]) -> list[dict[str, int]]:

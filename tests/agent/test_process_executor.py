@@ -188,7 +188,7 @@ def test_a_restart_ends_the_old_program_and_says_so_where_its_output_is_read(
     told = run(2).output
     assert not alive(first)
     assert alive(of(folder).program)
-    assert "relight attendant: job demo, attempt 1: the program was stopped for command c-2 (signal 15, SIGTERM)\n" in (
+    assert "relight-attendant: job demo, attempt 1: the program was stopped for command c-2 (signal 15, SIGTERM)\n" in (
         output(folder, 1)
     )
     assert f"attempt 2 of job demo runs, pid {of(folder).program.pid}" in told
@@ -215,7 +215,7 @@ def test_a_program_that_fails_at_once_fails_the_command_with_its_last_lines(
         run(1, how="fail")
     assert "out of luck\n" in failed.value.output
     assert output(folder, 1).endswith(
-        "Z relight attendant: job demo, attempt 1: the program ended with status 3\n".lstrip("Z")
+        "Z relight-attendant: job demo, attempt 1: the program ended with status 3\n".lstrip("Z")
     )
     assert executor().found(command(1), {}) is Effect.DONE
 
@@ -238,7 +238,7 @@ def test_what_a_killed_program_cannot_say_its_attendant_says(
 ) -> None:
     run(1)
     os.kill(of(folder).program.pid, number)
-    line = f" relight attendant: job demo, attempt 1: the program was killed by signal {number} ({name})\n"
+    line = f" relight-attendant: job demo, attempt 1: the program was killed by signal {number} ({name})\n"
     eventually(lambda: output(folder, 1).endswith(line))
     eventually(lambda: (folder / "jobs/demo/attempt_1/end.json").exists())
     end = read(folder / "jobs/demo/attempt_1/end.json", End)
@@ -253,7 +253,7 @@ def test_the_attendants_line_begins_a_line(folder: Path) -> None:
     attempt.say("the program ended\x1b\nwell")
     first, second = attempt.output.read_text(encoding="utf-8").splitlines()
     assert first == "step 1"
-    assert second.endswith("Z relight attendant: job demo, attempt 1: the program ended??well")
+    assert second.endswith("Z relight-attendant: job demo, attempt 1: the program ended??well")
 
 
 def test_a_program_that_hangs_or_does_not_listen_is_killed(folder: Path, run: Callable[..., Done]) -> None:

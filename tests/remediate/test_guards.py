@@ -180,8 +180,9 @@ def test_a_target_is_left_alone_for_the_time_of_cooling_down() -> None:
     w.tick()
     w.report(w.last().id, OutcomeStatus.ACCEPTED, OutcomeStatus.STARTED, OutcomeStatus.FAILED)
     w.tick()
+    w.tick(30)
     assert w.guard() is Guard.COOLDOWN
-    w.tick(599)
+    w.tick(569)
     assert w.actions() == ["restart_job"]
     w.tick(1)
     assert w.actions() == ["restart_job", "restart_process"]

@@ -56,6 +56,7 @@ def test_what_does_not_help_in_its_time_is_followed_by_the_next_rung() -> None:
     w.tick(MINUTE_S)
     assert w.actions()[-1] == "rollback_checkpoint"
     w.report(w.last().id, OutcomeStatus.ACCEPTED, OutcomeStatus.STARTED, OutcomeStatus.FAILED)
+    w.tick()
     w.tick(MINUTE_S)
     assert w.actions()[-1] == "notify", "a command that has failed is not waited for"
     assert w.last().plan is not None
@@ -300,3 +301,40 @@ def test_everything_said_is_the_same_when_the_topic_is_read_again() -> None:
     recorded = [e for e in w.topic if e in said]
     assert recorded == said
     assert again.cases.commands == w.cases.commands
+
+
+def test_what_makes_way_for_a_job_that_has_ended_is_followed_by_its_start_at_once() -> None:
+    w = world(rung("free_disk", timeout="30m", approval="never"), rung("restart_job", timeout="30m"), notify())
+    w.fails(fault="storage.disk_full", kind=Culprit.HOST)
+    w.tick()
+    w.succeed(w.last("collect_diagnostics").id)
+    w.tick()
+    w.succeed(w.last("free_disk").id)
+    w.tick()
+    assert w.actions() == ["collect_diagnostics", "free_disk", "restart_job"]
+    assert w.last("free_disk").state is CommandState.EFFECTIVE
+
+
+def test_a_job_that_fails_again_at_once_has_its_own_incident_and_nobody_is_told_too_early() -> None:
+    w = world(rung("restart_job", timeout="30m"), notify())
+    w.fails("one")
+    w.tick()
+    w.report(w.last().id, OutcomeStatus.ACCEPTED, OutcomeStatus.STARTED, OutcomeStatus.FAILED)
+    w.tick(1)
+    assert w.actions() == ["restart_job"]
+    w.fails("two", attempt=2, fault="host.oom_kill", kind=Culprit.HOST)
+    w.tick(10)
+    assert w.actions("one") == ["restart_job"]
+    assert w.actions("two") == ["restart_job"]
+
+
+def test_an_incident_of_a_later_attempt_does_not_join_the_command_that_began_it() -> None:
+    w = world(rung("restart_job", timeout="30m"), notify())
+    w.fails("one")
+    w.tick()
+    w.report(w.last().id, OutcomeStatus.ACCEPTED, OutcomeStatus.STARTED)
+    w.tick(1)
+    w.fails("two", attempt=2, fault="host.oom_kill", kind=Culprit.HOST)
+    w.tick(1)
+    assert len(w.commands) == 2
+    assert w.cases.commands[w.commands[0].id].incidents == ("one",)

@@ -109,7 +109,7 @@ class Attempt:
     def say(self, what: str) -> None:
         """Write a line of the attendant into the output, with the time first, on a line of its own."""
         stamp = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        line = f"{stamp} relight attendant: job {self.job}, attempt {self.number}: {printable(what)}\n".encode()
+        line = f"{stamp} relight-attendant: job {self.job}, attempt {self.number}: {printable(what)}\n".encode()
         with self.output.open("ab+") as log:
             size = log.seek(0, os.SEEK_END)
             log.seek(max(0, size - 1))
