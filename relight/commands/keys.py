@@ -20,8 +20,9 @@ def keys() -> None:
 
 @keys.command()
 @click.argument("roles", nargs=-1, type=click.Choice(_ROLES), metavar="[commands|outcomes|requests]...")
+@click.option("--missing", is_flag=True, help="Only where there is no key yet.")
 @with_settings
-def new(resolved: "Resolved", roles: tuple[str, ...]) -> None:
+def new(resolved: "Resolved", roles: tuple[str, ...], missing: bool) -> None:
     """Make a new key for each of ROLES, or for all. It signs from now on; older ones are believed while they are there.
 
     Planners and agents read their keys again by themselves. Copy the file to who has to check what is signed with it
@@ -32,6 +33,8 @@ def new(resolved: "Resolved", roles: tuple[str, ...]) -> None:
     with mistakes(NoKeys):
         for role in roles or _ROLES:
             path = place(resolved.settings, Role(role))
+            if missing and path.exists():
+                continue
             click.echo(f"{renew(path)} signs {role}: {path}")
 
 
