@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ROUNDS ?= 1000
 SEED ?= 1
 
-.PHONY: demo demo-loop test check bench bench-pipeline bench-store chaos docs clean
+.PHONY: demo demo-loop test check bench bench-pipeline bench-store bench-planner chaos docs clean
 
 demo: $(VENV)/ready
 	@echo "Scanning a synthetic run of four hosts (docs/example-run):"
@@ -36,9 +36,16 @@ bench-pipeline: $(VENV)/ready
 bench-store: $(VENV)/ready
 	$(BIN)/python -m bench.store
 
+bench-planner: $(VENV)/ready
+	$(BIN)/python -m bench.planner
+
 chaos: $(VENV)/ready
 	$(BIN)/python -m bench.chaos --rounds $(ROUNDS) --log embedded --seed $(SEED)
 	$(BIN)/python -m bench.chaos --rounds $(ROUNDS) --log kafka --seed $(SEED)
+
+chaos-remediation: $(VENV)/ready
+	$(BIN)/python -m bench.remediation_chaos --rounds 100 --log embedded --seed $(SEED)
+	$(BIN)/python -m bench.remediation_chaos --rounds 100 --log kafka --seed $(SEED)
 
 docs: $(VENV)/ready
 	$(BIN)/python -m relight.manual

@@ -25,7 +25,8 @@ from rich.table import Table
 from demo.faults import FAULTS, Fault, NotHere, disk
 from demo.stand import ALL_IN_ONE, STAGE_BY_STAGE, STEPS, NotInTime, Stand
 from demo.train import State, reference
-from remediate.cases import Case, Cases
+from remediate.case import Case
+from remediate.cases import Cases
 from schemas import history
 from schemas.remedy import CommandHistory
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from remediate.cases import Cases
 from remediate.ledger import hosts_of
-from schemas.action import ACTIONS
+from schemas.action import ACTIONS, Action
 from schemas.policy import Policy
 from schemas.remedy import CommandHistory, CommandPlanned
 
@@ -29,6 +29,11 @@ def limit(policy: Policy) -> int:
     return min(policy.hosts_out, max(1, int(policy.hosts * policy.percent_out / 100)))
 
 
+def takes_too_many(policy: Policy, action: Action) -> bool:
+    """Tell whether an action takes more hosts out of service at once than may ever be."""
+    return ACTIONS[action.kind].takes_out and len(set(hosts_of(action))) > limit(policy)
+
+
 def may_take_out(cases: Cases, plan: CommandPlanned) -> Refused | None:
     """Return why a command's hosts may not be taken out of service now, `None` where they may."""
     out, most = cases.ledger.out, limit(cases.policy)
@@ -41,6 +46,8 @@ def may_take_out(cases: Cases, plan: CommandPlanned) -> Refused | None:
         return Refused(f"no more than {most} hosts may be out of service", until_s)
     if cases.breaker_s is None:
         return None
+    if len(fresh) > 1:
+        return Refused("the breaker is half open: hosts are tried one by one", None)
     newest_s = max((own.since_s for own in out.values()), default=cases.breaker_s)
     if any(cases.commands[own.command].state.in_flight for own in out.values() if own.command in cases.commands):
         return Refused("the breaker is half open, and a host is being tried", None)

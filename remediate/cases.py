@@ -7,10 +7,12 @@ tick, so that whatever follows from it follows at a place that is recorded.
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final, get_args
 
-from remediate.ladders import Recurring, part_of, recurring
-from remediate.ledger import EFFECTLESS, WITHOUT_EFFECT, Ledger, has_effect, hosts_of
+from remediate.case import Case, Climb, Latest, Used, climb_of, is_over
+from remediate.ladders import Recurring, recurring
+from remediate.ledger import WITHOUT_EFFECT, Ledger, hosts_of
 from schemas.action import ACTIONS, Action
 from schemas.command import CommandOutcome, Request, RequestKind
 from schemas.events import Event
@@ -33,6 +35,8 @@ from schemas.remedy import (
 
 SEEN: Final = 20_000
 """So many ids of requests and outcomes are remembered, to know them again."""
+ALIKE: Final = 200
+"""So many incidents are looked at, the newest first, to see how often the same has happened."""
 FORGET_S: Final = 30 * 86_400.0
 FORGET_TICKS: Final = 256
 """So many ticks pass from one look for what can be forgotten to the next."""
@@ -42,58 +46,6 @@ EVERYWHERE: Final = "*"
 _DOING: Final = get_args(Doing)
 _HAPPENING: Final = get_args(Happening)
 
-Climb = tuple[str, ...]
-"""What a ladder is climbed for: the playbook, the fault, and the job and the part that is blamed, or the part alone."""
-
-
-@dataclass(slots=True)
-class Case:
-    """An incident as planning sees it: its history without evidence, and its commands, `planned` of them for it alone.
-
-    `happened_s` is the latest time in its evidence, by the clocks of the logs; `due_s` is when it has to be looked at
-    again though nothing has changed.
-    """
-
-    history: IncidentHistory
-    happened_s: float | None = None
-    commands: list[str] = field(default_factory=list)
-    planned: int = 0
-    due_s: float | None = None
-
-    @property
-    def job(self) -> str | None:
-        """Return the job that it happened to."""
-        return self.history.opened.job if self.history.opened else None
-
-    @property
-    def attempt(self) -> int:
-        """Return the attempt of the job."""
-        return self.history.opened.attempt if self.history.opened else 0
-
-    @property
-    def fault(self) -> str:
-        """Return the fault class of its diagnosis."""
-        return self.history.diagnosed.diagnosis.fault if self.history.diagnosed else ""
-
-    @property
-    def part(self) -> str | None:
-        """Return the machine, or the part of it, that is blamed."""
-        return part_of(self.history.diagnosed.diagnosis.culprit) if self.history.diagnosed else None
-
-    @property
-    def host(self) -> str | None:
-        """Return the host of the culprit."""
-        return self.history.diagnosed.diagnosis.culprit.host if self.history.diagnosed else None
-
-
-@dataclass(frozen=True, slots=True)
-class Used:
-    """How far a ladder has been climbed, and when (Unix, seconds); for a job, the last attempt that it was for."""
-
-    rung: int
-    at_s: float
-    attempt: int | None = None
-
 
 @dataclass
 class Cases:
@@ -101,7 +53,8 @@ class Cases:
 
     `requests` and `outcomes` were admitted between the last two ticks: they are to be decided on now. `breaker_s`
     is since when the breaker is open; `used` how far ladders were climbed; `attempts` the last known one of each job;
-    `latest` the last command with an action; `recurring` the incidents of a fault on a host or in a job.
+    `latest` the last command with an action; `recurring` the incidents of a fault on a host or in a job, `jobs` those
+    of a job.
     `fresh` tells whether anything has been learned since the last tick, `changed` of which incidents.
     """
 
@@ -118,14 +71,16 @@ class Cases:
     outcomes: list[CommandOutcome] = field(default_factory=list)
     arrived: list[Request | CommandOutcome] = field(default_factory=list)
     seen: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    seen_requests: OrderedDict[str, None] = field(default_factory=OrderedDict)
     pauses: dict[str, Request] = field(default_factory=dict)
     silences: dict[str, Request] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
     breaker_s: float | None = None
     used: dict[Climb, Used] = field(default_factory=dict)
     latest: dict[Action, str] = field(default_factory=dict)
+    jobs: dict[str, dict[str, None]] = field(default_factory=lambda: defaultdict(dict))
     recurring: dict[Recurring | None, dict[str, None]] = field(default_factory=lambda: defaultdict(dict))
-    attempts: dict[str, int] = field(default_factory=dict)
+    attempts: dict[str, Latest] = field(default_factory=dict)
 
     def apply(self, event: Event) -> None:
         """Take in a fact."""
@@ -147,7 +102,8 @@ class Cases:
 
     def alike(self, case: Case) -> Iterator[Case]:
         """Yield the incidents that may be the same happening again: of one fault, on one host or in one job."""
-        return (self.cases[name] for name in self.recurring.get(recurring(case.history), ()) if name in self.cases)
+        names = islice(reversed(self.recurring.get(recurring(case.history), {})), ALIKE)
+        return (self.cases[name] for name in names if name in self.cases)
 
     def lasting(self, action: Action) -> CommandHistory | None:
         """Return the command that has taken an action's hosts out of service, if by it they still are."""
@@ -199,12 +155,13 @@ class Cases:
                 self._ticked(data)
 
     def _arrive(self, said: Request | CommandOutcome) -> None:
-        if said.id not in self.seen:
-            self.seen[said.id] = None
+        seen = self.seen_requests if isinstance(said, Request) else self.seen
+        if said.id not in seen:
+            seen[said.id] = None
             self.arrived.append(said)
             self.fresh = True
-            while len(self.seen) > SEEN:
-                self.seen.popitem(last=False)
+            while len(seen) > SEEN:
+                seen.popitem(last=False)
 
     def _ticked(self, tick: RemediationTick) -> None:
         self.tick, self.time_s, self.fresh = tick.number, max(self.time_s, tick.time_s), False
@@ -231,8 +188,11 @@ class Cases:
         self.commands = {name: one for name, one in self.commands.items() if name in needed}
         self.latest = {action: name for action, name in self.latest.items() if name in needed}
         self.recurring = defaultdict(dict, {key: own for key, own in self.recurring.items() if own})
-        jobs = {case.job for case in self.cases.values()}
-        self.attempts = {job: attempt for job, attempt in self.attempts.items() if job in jobs}
+        self.jobs = defaultdict(dict)
+        for name, case in self.cases.items():
+            if case.job:
+                self.jobs[case.job][name] = None
+        self.attempts = {job: latest for job, latest in self.attempts.items() if job in self.jobs}
         self.used = {climb: used for climb, used in self.used.items() if used.at_s > before_s}
 
     def _asked(self, request: Request) -> None:
@@ -258,15 +218,24 @@ class Cases:
             case.happened_s = max(case.happened_s or 0.0, last.timestamp())
         if isinstance(happening, DiagnosisRevised):
             happening = happening.model_copy(update={"symptoms": (), "alternatives": ()})
-        self.recurring[recurring(case.history)].pop(event.subject, None)
+        before = recurring(case.history)
         after = case.history.after(happening, event.time_s or 0.0)
         case.history = after.model_copy(update={"evidence": {}})
-        self.recurring[recurring(case.history)][event.subject] = None
+        self._recur(event.subject, case, before)
         self.cases[event.subject] = case
         self._touch(event.subject)
-        if case.job and case.attempt > self.attempts.get(case.job, 0):
-            self.attempts[case.job] = case.attempt
-            self.changed |= {name for name, other in self.cases.items() if other.job == case.job}
+        self._attempted(case)
+
+    def _attempted(self, case: Case) -> None:
+        """Keep account of the last attempt of each job; a job's name may come back, and is counted from 1 again."""
+        opened_s = case.history.opened_s
+        if case.job is None or opened_s is None:
+            return
+        known = self.attempts.get(case.job)
+        if known is None or (known.attempt != case.attempt and opened_s >= known.opened_s):
+            self.attempts[case.job] = Latest(case.attempt, opened_s)
+            self.changed |= {name for name in self.jobs[case.job] if name in self.cases}
+        self.jobs[case.job][case.history.id] = None
 
     def _done(self, event: Event, doing: Doing) -> None:
         """Take in an event of a command, in its turn."""
@@ -283,11 +252,26 @@ class Cases:
             if isinstance(doing, CommandPlanned):
                 case.planned += 1
                 self.latest[doing.action] = command.id
-        for incident in command.incidents:
+        for incident in (doing.incident,) if isinstance(doing, CommandJoined) else command.incidents:
             self._touch(incident)
         self.ledger.enter(command, doing, event.time_s or 0.0)
         if command.result is not None and command.result not in WITHOUT_EFFECT:
             self._climbed(command, event.time_s or 0.0)
+
+    def _recur(self, name: str, case: Case, before: Recurring | None) -> None:
+        """Keep account of what may be the same happening again; what opened later is looked at anew."""
+        after = recurring(case.history)
+        if before == after and name in self.recurring[after] and case.history.state is not State.MERGED:
+            return
+        self.recurring[before].pop(name, None)
+        for key in (before, after) if before != after else (after,):
+            for other in reversed(self.recurring[key]):
+                later = self.cases.get(other)
+                if later is None or (later.history.opened_s or 0.0) < (case.history.opened_s or 0.0):
+                    break
+                later.others += 1
+                self.changed.add(other)
+        self.recurring[after][name] = None
 
     def _climbed(self, command: CommandHistory, time_s: float) -> None:
         """Remember how far the ladders of a command's incidents have been climbed."""
@@ -305,24 +289,6 @@ class Cases:
     def _touch(self, incident: str) -> None:
         self.changed.add(incident)
         self.fresh = True
-
-
-def is_over(command: CommandHistory) -> bool:
-    """Tell whether nothing more comes of a command: it has proved itself or not, or there is nothing to prove."""
-    if command.state in (CommandState.CANCELLED, CommandState.EFFECTIVE, CommandState.INEFFECTIVE):
-        return True
-    return command.state.ended and command.plan is not None and not has_effect(command.plan.action)
-
-
-def climb_of(case: Case, playbook: str, action: str) -> Climb | None:
-    """Return what a rung with an action is climbed for, `None` for one that changes nothing.
-
-    What starts a job again is climbed for the job, with the part that is blamed; what mends a machine for the part.
-    """
-    if action in EFFECTLESS:
-        return None
-    part = case.part or ""
-    return (playbook, case.fault, case.job or "", part) if ACTIONS[action].restarts else (playbook, case.fault, part)
 
 
 def _over(request: Request, time_s: float) -> bool:

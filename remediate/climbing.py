@@ -8,8 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from remediate.cases import Case, Cases
-from remediate.ladders import Unresolved, action_of
+from remediate.breaker import takes_too_many
+from remediate.case import Case
+from remediate.cases import Cases
+from remediate.ladders import Unresolved, action_of, sound_host, sound_job
 from remediate.ledger import has_effect
 from schemas.action import ACTIONS, Action, CollectDiagnostics
 from schemas.history import State
@@ -59,7 +61,7 @@ def next_step(cases: Cases, case: Case, playbook: Playbook, diagnostics_s: float
         if number <= climbed or (mending and not _mends(rung)):
             continue
         action = action_of(rung, case.history)
-        if isinstance(action, Unresolved):
+        if isinstance(action, Unresolved) or takes_too_many(cases.policy, action):
             continue
         lasting = cases.lasting(action) is not None
         if number <= cases.floor(case, playbook.id, rung.action) and not lasting:
@@ -94,7 +96,8 @@ def helped(cases: Cases, case: Case) -> bool:
 
 def superseded(cases: Cases, case: Case) -> bool:
     """Tell whether a later attempt of the job has its own incidents: what gets the job going is decided there."""
-    return case.job is not None and cases.attempts.get(case.job, 0) > case.attempt
+    latest = cases.attempts.get(case.job or "")
+    return latest is not None and latest.attempt > case.attempt and latest.opened_s >= (case.history.opened_s or 0.0)
 
 
 def told(done: Sequence[tuple[CommandHistory, str, int]]) -> Iterator[str]:
@@ -125,5 +128,5 @@ def _diagnostics(case: Case, done: Sequence[tuple[CommandHistory, str, int]]) ->
     """Return what is to be collected before a destructive rung, `None` where it has been, or nobody knows where."""
     if any(command.plan and command.plan.action.kind == "collect_diagnostics" for command, _, _ in done):
         return None
-    hosts = (case.host,) if case.host else ()
-    return CollectDiagnostics(hosts=hosts, job=case.job) if hosts or case.job else None
+    host, job = sound_host(case.history), sound_job(case.history)
+    return CollectDiagnostics(hosts=(host,) if host else (), job=job) if host or job else None

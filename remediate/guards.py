@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from remediate.breaker import may_take_out
-from remediate.cases import EVERYWHERE, Case, Cases
+from remediate.case import Case
+from remediate.cases import EVERYWHERE, Cases
 from remediate.ledger import has_effect, hosts_of, jobs_of, keys_of
 from remediate.silences import concerns, matches, window
 from schemas.action import ACTIONS
@@ -65,10 +66,10 @@ def pause(asked: Asked) -> Held | None:
 
 def silence(asked: Asked) -> Held | None:
     """Hold back what people have silenced."""
-    labels = None
+    labels: list[dict[str, str]] = []
     for found in asked.cases.silences.values():
-        labels = labels or _labels(asked)
-        if matches(found.matchers, labels):
+        labels = labels or [labels_of(asked.case, asked.plan) | {"host": host} for host in _hosts(asked) or ("",)]
+        if any(matches(found.matchers, own) for own in labels):
             return Held(Guard.SILENCE, f"{found.by} has silenced it{_because(found.reason)}", found.until_s)
     return None
 
@@ -77,7 +78,7 @@ def maintenance(asked: Asked) -> Held | None:
     """Hold back while people are at work on what a command affects."""
     for one in asked.cases.policy.maintenance:
         span = window(one, asked.cases.time_s)
-        if span and concerns(one, hosts_of(asked.plan.action), jobs_of(asked.plan.action)):
+        if span and concerns(one, _hosts(asked), jobs_of(asked.plan.action)):
             return Held(Guard.MAINTENANCE, f"maintenance: {one.name}", span[1])
     return None
 
@@ -90,9 +91,15 @@ def unsettled(asked: Asked) -> Held | None:
 
 
 def stale(asked: Asked) -> Held | None:
-    """Hold back what answers something that happened long before it was planned: old logs cause nothing."""
-    happened_s, planned_s = asked.case.happened_s, asked.command.planned_s or 0.0
+    """Hold back what answers something that happened long before it was planned: old logs cause nothing.
+
+    Only the first step is looked at: the others answer that it has not helped.
+    """
+    happened_s, planned_s = asked.case.happened_s or asked.case.history.touched_s, asked.command.planned_s or 0.0
     if happened_s is None or planned_s - happened_s <= asked.cases.policy.stale_s:
+        return None
+    own = (asked.cases.commands[name] for name in asked.case.commands if name != asked.command.id)
+    if any(one.issued_s is not None for one in own):
         return None
     longest = human(max(1, round(asked.cases.policy.stale_s)))
     return Held(Guard.STALE, f"it happened more than {longest} before it was planned for")
@@ -203,8 +210,10 @@ def labels_of(case: Case, plan: CommandPlanned) -> dict[str, str]:
     }
 
 
-def _labels(asked: Asked) -> dict[str, str]:
-    return labels_of(asked.case, asked.plan)
+def _hosts(asked: Asked) -> tuple[str, ...]:
+    """Return the hosts that a command is about: those it is done to, and that of the culprit."""
+    own = getattr(asked.plan.action, "host", None)
+    return tuple(dict.fromkeys((*hosts_of(asked.plan.action), *filter(None, (own, asked.case.host)))))
 
 
 def _because(reason: str) -> str:

@@ -6,7 +6,8 @@ that is so, unless a job waits for it.
 
 from typing import Final
 
-from remediate.cases import Case, Cases
+from remediate.case import Case
+from remediate.cases import Cases
 from remediate.climbing import superseded
 from schemas.action import ACTIONS, Wait
 from schemas.history import IncidentHistory, State

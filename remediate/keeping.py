@@ -5,7 +5,8 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from remediate.cases import Case, Cases, Used
+from remediate.case import Case, Latest, Used
+from remediate.cases import Cases
 from remediate.ladders import recurring
 from remediate.ledger import Ledger, Out
 from schemas.command import CommandOutcome, Request
@@ -13,7 +14,7 @@ from schemas.history import IncidentHistory
 from schemas.policy import Policy
 from schemas.remedy import CommandHistory
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Rises when what is kept changes: a state of another version is rebuilt from the beginning."""
 
 _HISTORIES: Final = TypeAdapter(dict[str, IncidentHistory])
@@ -40,7 +41,8 @@ def kept(cases: Cases) -> dict[str, Any]:
         "silences": _plain(_REQUESTS, cases.silences),
         "breaker_s": cases.breaker_s,
         "used": [[list(climb), used.rung, used.at_s, used.attempt] for climb, used in cases.used.items()],
-        "attempts": cases.attempts,
+        "attempts": {job: [latest.attempt, latest.opened_s] for job, latest in cases.attempts.items()},
+        "seen_requests": list(cases.seen_requests),
         "busy": ledger.busy,
         "ended_s": ledger.ended_s,
         "restarts": {job: list(times) for job, times in ledger.restarts.items()},
@@ -56,6 +58,8 @@ def restored(state: dict[str, Any]) -> Cases:
         happened_s, commands, planned = state["about"][name]
         cases.cases[name] = Case(history, happened_s, list(commands), planned)
         cases.recurring[recurring(history)][name] = None
+        if (job := cases.cases[name].job) is not None:
+            cases.jobs[job][name] = None
     cases.commands = _COMMANDS.validate_python(state["commands"])
     cases.latest = {c.plan.action: name for name, c in cases.commands.items() if c.plan}
     cases.tick, cases.time_s, cases.breaker_s = state["tick"], state["time_s"], state["breaker_s"]
@@ -64,7 +68,8 @@ def restored(state: dict[str, Any]) -> Cases:
     cases.pauses = _REQUESTS.validate_python(state["pauses"])
     cases.silences = _REQUESTS.validate_python(state["silences"])
     cases.used = {tuple(climb): Used(*used) for climb, *used in state["used"]}
-    cases.attempts = dict(state["attempts"])
+    cases.attempts = {job: Latest(*latest) for job, latest in state["attempts"].items()}
+    cases.seen_requests.update(dict.fromkeys(state["seen_requests"]))
     restarts: dict[str, deque[float]] = defaultdict(deque)
     restarts.update({job: deque(times) for job, times in state["restarts"].items()})
     out = {host: Out(command, since_s) for host, (command, since_s) in state["out"].items()}

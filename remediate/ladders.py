@@ -15,6 +15,7 @@ from schemas.incident import Blamed
 from schemas.playbook import Aim, Playbook, Rung
 from schemas.vocabulary import Culprit
 
+_LONGEST: Final = 512
 _HOST: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
 _GPU: Final = re.compile(
     r"(?:GPU|MIG)-[0-9A-Fa-f-]{8,}|(?:[0-9A-Fa-f]{4,8}:)?[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}(?:\.[0-9A-Fa-f])?"
@@ -177,9 +178,21 @@ def _job(rung: Rung, incident: IncidentHistory, found: DiagnosisRevised) -> str 
     job = incident.opened.job if incident.opened else None
     if not job:
         return Unresolved("no job is known to have suffered")
-    if not job.isprintable() or job.startswith("-"):
+    if not job.isprintable() or job.startswith("-") or len(job) > _LONGEST:
         return Unresolved("what is known as the job is no name of one")
     return job
+
+
+def sound_job(incident: IncidentHistory) -> str | None:
+    """Return the job that an incident happened to, `None` where none is known that commands may name."""
+    job = incident.opened.job if incident.opened else None
+    return job if job and job.isprintable() and not job.startswith("-") and len(job) <= _LONGEST else None
+
+
+def sound_host(incident: IncidentHistory) -> str | None:
+    """Return the host of the culprit, `None` where none is known that commands may name."""
+    host = incident.diagnosed.diagnosis.culprit.host if incident.diagnosed else None
+    return host if host and _HOST.fullmatch(host) else None
 
 
 def _host(rung: Rung, incident: IncidentHistory, found: DiagnosisRevised) -> str | Unresolved:

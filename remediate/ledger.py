@@ -6,7 +6,15 @@ from typing import Final
 
 from schemas.action import ACTIONS, Action, ResourceKind
 from schemas.policy import Policy
-from schemas.remedy import PASSING, CommandHistory, CommandIssued, CommandPlanned, CommandState, Doing
+from schemas.remedy import (
+    PASSING,
+    CommandHistory,
+    CommandIssued,
+    CommandPlanned,
+    CommandProgressed,
+    CommandState,
+    Doing,
+)
 
 EFFECTLESS: Final = frozenset((*PASSING, "notify", "collect_diagnostics"))
 """Actions that change nothing."""
@@ -46,6 +54,8 @@ class Ledger:
             return
         if isinstance(doing, CommandIssued):
             self._issued(command.id, plan, time_s)
+        if isinstance(doing, CommandProgressed) and command.state not in WITHOUT_EFFECT:
+            self._heard_late(command, plan)
         if not command.state.in_flight:
             self._ended(command, plan, time_s)
         for job in jobs_of(plan.action) if ACTIONS[plan.action.kind].restarts else ():
@@ -76,6 +86,13 @@ class Ledger:
             self.restarts[job].append(time_s)
         for host in hosts_of(plan.action) if facts.takes_out else ():
             self.out.setdefault(host, Out(name, time_s))
+
+    def _heard_late(self, command: CommandHistory, plan: CommandPlanned) -> None:
+        """Note what a command holds that was taken for lost, and is not."""
+        for key in keys_of(plan) if command.state.in_flight else ():
+            self.busy.setdefault(key, command.id)
+        for host in hosts_of(plan.action) if ACTIONS[plan.action.kind].takes_out else ():
+            self.out.setdefault(host, Out(command.id, command.issued_s or 0.0))
 
     def _ended(self, command: CommandHistory, plan: CommandPlanned, time_s: float) -> None:
         for key in keys_of(plan):

@@ -7,7 +7,8 @@ step at a time is suggested for an incident, for its present state.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from remediate.cases import Case, Cases
+from remediate.case import Case
+from remediate.cases import Cases
 from remediate.ladders import choose, recurrences
 from remediate.reaction import Reaction
 from schemas.events import Event
@@ -19,7 +20,7 @@ class Planner:
     """Plans for one cluster. What it remembers between ticks only saves time."""
 
     playbooks: Sequence[Playbook]
-    _chosen: dict[str, tuple[int, Playbook | None, str]] = field(default_factory=dict)
+    _chosen: dict[str, tuple[tuple[int, int], Playbook | None, str]] = field(default_factory=dict)
     _opens_s: float | None = None
 
     def follow(self, cases: Cases, fact: Event) -> list[Event]:
@@ -41,9 +42,12 @@ class Planner:
     def chosen(self, cases: Cases, case: Case) -> tuple[Playbook | None, str]:
         """Return the playbook for an incident, or none and why."""
         known = self._chosen.get(case.history.id)
-        if known is None or known[0] != case.history.sequence:
+        stand = case.history.sequence, case.others
+        if known is None or known[0] != stand:
             ages_s = recurrences(case.history, (other.history for other in cases.alike(case)))
             choice = choose(self.playbooks, case.history, ages_s)
-            known = case.history.sequence, choice.playbook, choice.why
+            known = stand, choice.playbook, choice.why
+            if len(self._chosen) > 2 * len(cases.cases) + 1000:
+                self._chosen.clear()
             self._chosen[case.history.id] = known
         return known[1], known[2]

@@ -3,14 +3,16 @@
 Each step follows from the present state, so that what was half done before a crash is one case with everything else.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from remediate import breaker
-from remediate.cases import Case, Cases, is_over
+from remediate.case import Case, is_over
+from remediate.cases import Cases
 from remediate.climbing import Step, helped, next_step, superseded, to_be_mended
 from remediate.guards import Held, held
+from remediate.hearing import come, rank_of
 from remediate.judgement import Verdict, judged, made_way
 from remediate.ladders import action_of
 from schemas.action import ACTIONS, Action, Notify
@@ -38,20 +40,10 @@ from schemas.remedy import (
 )
 from schemas.signal import derived_id
 
-GRACE_S: Final = 60.0
+GRACE_S: Final = 120.0
 """Clocks differ, and outcomes are on their way: so long after its time a command is taken for lost."""
 LONGEST_S: Final = 86_400.0
 """What has no time of its own is given so long."""
-
-_RANK: Final = {
-    CommandState.ISSUED: 0,
-    CommandState.WITHDRAWN: 1,
-    CommandState.ACCEPTED: 1,
-    CommandState.STARTED: 2,
-    CommandState.EXPIRED: 2,
-    CommandState.OVERDUE: 2,
-}
-"""How far a command has come; what an orchestrator says counts only if it is further."""
 
 
 @dataclass
@@ -99,12 +91,14 @@ class Reaction:
     def _reported(self, outcome: CommandOutcome) -> None:
         """Take in what an orchestrator says of a command, if it comes to more than what is known."""
         command = self.cases.commands.get(outcome.command)
-        rank = None if command is None else _RANK.get(command.state)
-        if command is None or rank is None or _rank(outcome.status) <= rank:
+        rank = None if command is None else come(self.cases, command)
+        if command is None or rank is None or rank_of(outcome.status) <= rank:
             return
         another = command.by is not None and command.by != outcome.by
         if another and outcome.status in (OutcomeStatus.ACCEPTED, OutcomeStatus.REJECTED):
             return  # it is another's
+        if command.state is CommandState.ISSUED and outcome.status is OutcomeStatus.REJECTED:
+            return  # who has not taken it does not speak for those who may
         said = outcome.model_dump(include=set(CommandProgressed.model_fields))
         self._say(command.id, CommandProgressed.model_validate(said))
 
@@ -179,14 +173,15 @@ class Reaction:
         """Return why none of its incidents wants a command any more, `None` where one does."""
         assert command.plan is not None, "a command begins with its plan"
         plan = command.plan
-        spots = [(plan.incident, plan.playbook, plan.rung)]
-        spots += [(one.incident, one.playbook, one.rung) for one in command.joined]
         reason = None
-        for incident, playbook, rung in spots:
+        for incident, playbook, rung in _spots(command):
             reason = self._why_not(self.cases.cases[incident], playbook, rung, plan.action)
             if reason is None:
                 return None
         return reason
+
+    def _wants(self, incident: str, playbook: str, rung: int, action: Action) -> bool:
+        return action.kind == "notify" or self._why_not(self.cases.cases[incident], playbook, rung, action) is None
 
     def _why_not(self, case: Case, name: str, rung: int, action: Action) -> str | None:
         """Return why an incident does not want an action any more, `None` where it does."""
@@ -271,11 +266,16 @@ class Reaction:
         """Issue a planned command, or say what holds it back."""
         cases, plan = self.cases, command.plan
         assert plan is not None, "a command begins with its plan"
-        open_ones = (cases.cases[name] for name in command.incidents if cases.cases[name].history.state is State.OPEN)
-        case = next(open_ones, cases.cases[plan.incident])
-        found = held(cases, case, command)
+        wanting = [cases.cases[one] for one, name, rung in _spots(command) if self._wants(one, name, rung, plan.action)]
+        asked = [(case, held(cases, case, command)) for case in wanting or [cases.cases[plan.incident]]]
+        case, found = next((pair for pair in asked if pair[1] is None), asked[0])
         if found is not None:
             self._held(command, case, found)
+            return
+        ended_s = (cases.commands[name].ended_s for name in case.commands)
+        since_s = max(one or 0.0 for one in (command.planned_s, command.approved_s, *ended_s))
+        if cases.time_s - since_s > cases.policy.stale_s:
+            self._say(command.id, CommandCancelled(reason="it was held back for long: it is planned anew"))
             return
         expires_s = cases.time_s + cases.policy.start_s
         deadline_s = cases.time_s + (LONGEST_S if plan.patience_s is None else plan.patience_s)
@@ -284,12 +284,13 @@ class Reaction:
     def _held(self, command: CommandHistory, case: Case, found: Held) -> None:
         if found.until_s is not None:
             self.opens_s = min(found.until_s, self.opens_s or found.until_s)
-        if command.blocked == CommandBlocked(guard=found.guard, reason=found.reason):
+        blocked = CommandBlocked(guard=found.guard, reason=found.reason[:2000])
+        if command.blocked == blocked:
             return
         opens = found.guard is Guard.BREAKER and self.cases.breaker_s is None
         if opens:
             self._record("breaker", BreakerOpened(reason=found.reason))
-        self._say(command.id, CommandBlocked(guard=found.guard, reason=found.reason))
+        self._say(command.id, blocked)
         assert command.plan is not None, "a command begins with its plan"
         what = f"{command.plan.action.kind} {command.plan.target}"
         if found.guard is Guard.APPROVAL:
@@ -326,14 +327,12 @@ class Reaction:
         self.events.append(event)
 
 
-def _rank(status: OutcomeStatus) -> int:
-    match status:
-        case OutcomeStatus.ACCEPTED:
-            return 1
-        case OutcomeStatus.STARTED:
-            return 2
-        case _:
-            return 3
+def _spots(command: CommandHistory) -> Iterator[tuple[str, str, int]]:
+    """Yield the incidents that a command is for, each with the playbook and the rung that asks for it."""
+    assert command.plan is not None, "a command begins with its plan"
+    yield command.plan.incident, command.plan.playbook, command.plan.rung
+    for one in command.joined:
+        yield one.incident, one.playbook, one.rung
 
 
 def _kind(command: CommandHistory) -> str:

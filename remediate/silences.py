@@ -14,10 +14,12 @@ from schemas.policy import Maintenance
 def matches(matchers: tuple[Matcher, ...], labels: Mapping[str, str]) -> bool:
     """Tell whether all matchers of a silence hold. A silence without any holds for nothing.
 
-    Raises:
-        ValueError: a pattern is none that RE2 knows.
+    One whose pattern RE2 does not know holds for everything: who asked for it wanted quiet.
     """
-    return bool(matchers) and all(_matches(one, labels.get(one.label, "")) for one in matchers)
+    try:
+        return bool(matchers) and all(_matches(one, labels.get(one.label, "")) for one in matchers)
+    except ValueError:
+        return True
 
 
 def check_patterns(matchers: tuple[Matcher, ...]) -> None:

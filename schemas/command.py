@@ -1,7 +1,7 @@
 """What crosses between relight and orchestrators: commands, their outcomes, and what people ask for, each signed."""
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -16,6 +16,10 @@ Reason = Annotated[str, StringConstraints(max_length=2000)]
 
 Seconds = Annotated[float, Field(ge=0, le=LATEST_S)]
 """A moment: Unix time in seconds."""
+
+
+REFUSED: Final = "refused-"
+"""What the name of a command begins with in an outcome about a record that is none, or is not believed."""
 
 
 class MessageSignature(Model):

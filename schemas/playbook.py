@@ -97,7 +97,7 @@ class Approval(StrEnum):
 class Recurrence(Model):
     """It has happened so many times, this one included, within so many seconds."""
 
-    at_least: int = Field(ge=2, le=1000)
+    at_least: int = Field(ge=2, le=100)
     within_s: Duration = Field(alias="within")
 
 

@@ -31,6 +31,8 @@ class Maintenance(Model):
         once, weekly = (self.begins, self.ends), (self.since, self.until)
         if (None in once) == (None in weekly) or once.count(None) == 1 or weekly.count(None) == 1:
             raise ValueError("a maintenance window has `begins` and `ends`, or `since` and `until` with `days`")
+        if any(one is not None and one.tzinfo is not None for one in weekly):
+            raise ValueError("`since` and `until` are in UTC: leave the zone out")
         return self
 
 

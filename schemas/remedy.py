@@ -238,6 +238,7 @@ class CommandHistory(Model):
     plan: CommandPlanned | None = None
     blocked: CommandBlocked | None = None
     approved_by: str | None = None
+    approved_s: float | None = None
     cancelled_by: str | None = None
     joined: tuple[CommandJoined, ...] = ()
     planned_s: float | None = None
@@ -272,7 +273,7 @@ class CommandHistory(Model):
             case CommandBlocked():
                 return {"blocked": doing}
             case CommandApproved():
-                return {"approved_by": doing.by, "blocked": None}
+                return {"approved_by": doing.by, "approved_s": time_s, "blocked": None}
             case CommandIssued():
                 times = {"issued_s": time_s, "expires_s": doing.expires_s, "deadline_s": doing.deadline_s}
                 return times | {"state": CommandState.ISSUED, "blocked": None}
@@ -288,8 +289,8 @@ class CommandHistory(Model):
         if self.state is CommandState.WITHDRAWN and doing.status is OutcomeStatus.REJECTED:
             state = CommandState.CANCELLED
         told: dict[str, object] = {"state": state, "by": doing.by}
-        if doing.status is OutcomeStatus.STARTED:
-            told |= {"started_s": time_s}
+        if doing.status is OutcomeStatus.STARTED:  # it may have been taken for lost before
+            told |= {"started_s": time_s, "ended_s": None, "result": None}
         if doing.status.final:
             told |= {"ended_s": time_s, "result": state, "reason": doing.reason, "output": doing.output}
             told |= {"healthy": doing.healthy}

@@ -33,7 +33,12 @@ _INDEX_NAME: Final = r"^[a-z][a-z0-9_.-]{0,60}$"
 class Cluster(Model):
     """Whose logs these are, and which process this is."""
 
-    name: str = Field("default", min_length=1, description="the cluster that logs are shipped for and commands go to")
+    name: str = Field(
+        "default",
+        min_length=1,
+        pattern=r"^[^*]*$",
+        description="the cluster that logs are shipped for and commands go to",
+    )
     member: str = Field(
         default_factory=platform.node,
         min_length=1,

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from relight.topics import COMMANDS
 from relight.transports.port import Outgoing
-from remediate.cases import Case, Cases
+from remediate.case import Case
+from remediate.cases import Cases
 from remediate.signing import Keys
 from schemas.action import Resource, ResourceKind
 from schemas.command import CommandWithdrawal, RecoveryCommand

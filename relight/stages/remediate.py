@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import orjson
 
+from ingest.redaction import masked
 from relight.keys import KeyFile
 from relight.metrics import StageMetrics
 from relight.stages.deadletters import refused
@@ -25,13 +26,20 @@ from remediate import keeping
 from remediate.cases import EVERYWHERE, Cases
 from remediate.planner import Planner
 from remediate.signing import NotAuthentic
-from schemas.command import CommandOutcome, Request
+from remediate.silences import check_patterns
+from schemas.command import REFUSED, CommandOutcome, Request
 from schemas.events import Event, NotAnEvent, decoded, encoded
 from schemas.playbook import Playbook
 from schemas.policy import Policy
 from schemas.remedy import OutcomeAdmitted, PolicyAdopted, RemediationTick, RequestAdmitted
 from schemas.signal import derived_id
 
+_BEHIND_S: Final = 10.0
+"""What was reported while nobody planned is read before anything is decided, if it can be within this."""
+_GAP: Final = 5
+"""The last offsets of a partition may be those of transactions."""
+_OLD_S: Final = 3600.0
+"""A request that is older than this when it comes to its topic is one that was made before."""
 _RETRY_S: Final = 5.0
 """A tick that does not come back is written again after this."""
 
@@ -82,10 +90,13 @@ class Remediate:
         self._commands, self._outcomes, self._requests = commands, outcomes, requests
         self._snapshot_s, self._now, self._digest = snapshot_s, now, digest(playbooks)
         self._shares: dict[Partition, _Share] = {}
+        self._behind: dict[Partition, tuple[int, float]] = {}
 
     def gain(self, partition: Partition, position: int) -> None:
         """Rebuild the clusters of a partition of incidents: from their snapshots, and the events since."""
         if partition.topic != INCIDENTS:
+            if position < (end := self._log.spans(partition.topic)[partition.number].end):
+                self._behind[partition] = end, time.monotonic() + _BEHIND_S
             return
         share = self._shares[partition] = _Share(position)
         rebuilt = restored(self._log, partition.number, position)
@@ -93,14 +104,19 @@ class Remediate:
         share.everywhere = rebuilt.everywhere
         for owned in share.owned.values():
             owned.cases.look_at_all()
+        share.changed = set(share.owned)
+        share.snapshot_s = time.monotonic()
 
     def lose(self, partition: Partition) -> None:
         """Forget the clusters of a partition."""
         self._shares.pop(partition, None)
+        self._behind.pop(partition, None)
 
     def handle(self, records: Sequence[Record]) -> Iterable[Outgoing]:
         """Admit what was reported and asked for; take in events of incidents, and at ticks return what follows."""
         for record in records:
+            if (behind := self._behind.get(record.place)) and record.offset + _GAP >= behind[0]:
+                del self._behind[record.place]
             try:
                 if record.topic == INCIDENTS:
                     yield from self._followed(record)
@@ -116,10 +132,12 @@ class Remediate:
     def beat(self) -> Iterable[Outgoing]:
         """Return the ticks, the policies and the snapshots that are due."""
         now = time.monotonic()
+        self._behind = {place: one for place, one in self._behind.items() if now < one[1]}
         for partition, share in self._shares.items():
             for name in sorted(share.owned):
                 owned = share.owned[name]
-                if (event := self._adopted(owned, now) or self._tick(owned, now)) is not None:
+                event = self._adopted(owned, now) or (None if self._behind else self._tick(owned, now))
+                if event is not None:
                     yield Outgoing(INCIDENTS, encoded(event), name.encode(), partition=partition.number)
             if share.changed and now - share.snapshot_s >= self._snapshot_s:
                 share.snapshot_s = now
@@ -136,6 +154,8 @@ class Remediate:
         share.position = record.offset + 1
         event = decoded(record.value)
         if event.cluster == EVERYWHERE:
+            if not isinstance(event.data, RequestAdmitted):
+                raise NotAnEvent("only requests can be for all clusters")
             share.everywhere.append(event)
         for owned in self._concerned(share, event):
             share.changed.add(owned.cases.name)
@@ -152,19 +172,26 @@ class Remediate:
             raise NotAnEvent(f"it does not belong to {record.topic}")
         keys = self._outcomes if record.topic == OUTCOMES else self._requests
         keys.keys.check(_data(record.value))
+        if isinstance(said, Request):
+            _check(said, record)
+        elif said.cluster == EVERYWHERE:
+            raise NotAnEvent("an outcome is of one cluster")
         yield from self._facts(said)
 
     def _facts(self, said: CommandOutcome | Request) -> Iterator[Outgoing]:
         if isinstance(said, CommandOutcome):
+            if said.command.startswith(REFUSED):
+                return  # it is about a record that is no command
             name = derived_id("admitted", said.cluster, said.id)
-            noted = OutcomeAdmitted(outcome=said.model_copy(update={"before": {}}))  # it is the orchestrator's own
+            told = {"before": {}, "reason": masked(said.reason)[:2000], "output": masked(said.output)[-8000:]}
+            noted = OutcomeAdmitted(outcome=said.model_copy(update=told))
             event = Event(name, said.cluster, said.command, said.at_s, noted)
             yield Outgoing(INCIDENTS, encoded(event), said.cluster.encode())
             return
-        name = derived_id("admitted", said.cluster or EVERYWHERE, said.id)
         cluster = said.cluster or EVERYWHERE
+        name = derived_id("admitted", cluster, said.id)
         event = Event(name, cluster, said.command or cluster, said.at_s, RequestAdmitted(request=said))
-        if said.cluster is not None:
+        if cluster != EVERYWHERE:
             yield Outgoing(INCIDENTS, encoded(event), cluster.encode())
             return
         for number in sorted(self._log.spans(INCIDENTS)):
@@ -223,6 +250,16 @@ def digest(playbooks: Iterable[Playbook]) -> str:
     """Return what tells playbooks in force from others."""
     told = [one.model_dump(mode="json") for one in sorted(playbooks, key=lambda one: one.id)]
     return sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+
+
+def _check(request: Request, record: Record) -> None:
+    """Refuse a request that cannot be carried out, or was captured and sent again. Raises: NotAnEvent, NotAuthentic."""
+    if record.time_ms / 1000 - request.at_s > _OLD_S:
+        raise NotAuthentic("it was signed long before it came: it is sent again")
+    try:
+        check_patterns(request.matchers)
+    except ValueError as error:
+        raise NotAnEvent(str(error)) from None
 
 
 def _data(value: bytes | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from relight.transports.reading import batches
 from remediate import keeping
 from remediate.cases import EVERYWHERE, Cases
 from schemas.events import Event, NotAnEvent, decoded, encoded
+from schemas.remedy import RequestAdmitted
 
 NAME: Final = "remediate"
 FLOOR: Final = "\0floor"
@@ -27,6 +28,8 @@ class Restored:
     def take(self, event: Event) -> None:
         """Take in an event."""
         if event.cluster == EVERYWHERE:
+            if not isinstance(event.data, RequestAdmitted):
+                return
             self.everywhere.append(event)
             for cases in self.clusters.values():
                 cases.apply(event)

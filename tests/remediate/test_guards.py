@@ -302,5 +302,5 @@ def test_a_message_that_nobody_takes_does_not_stay_on_its_way_for_ever() -> None
     w = world(notify())
     w.fails("one")
     w.tick()
-    w.tick(w.policy.start_s + MINUTE_S)
+    w.tick(w.policy.start_s + 2 * MINUTE_S)
     assert w.last().state is CommandState.EXPIRED

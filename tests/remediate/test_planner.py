@@ -252,7 +252,7 @@ def test_a_command_that_nobody_begins_expires_and_the_next_rung_is_due() -> None
     w.tick()
     w.tick(w.policy.start_s)
     assert w.actions() == ["restart_job"]
-    w.tick(MINUTE_S)
+    w.tick(2 * MINUTE_S)
     assert w.actions() == ["restart_job", "restart_process"]
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from remediate.breaker import limit
-from remediate.cases import is_over
+from remediate.case import is_over
 from remediate.climbing import helped, superseded, to_be_mended
 from remediate.ledger import keys_of
 from schemas.action import ACTIONS

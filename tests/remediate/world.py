@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from remediate.cases import Case, Cases
+from remediate.case import Case
+from remediate.cases import Cases
 from remediate.planner import Planner
 from schemas.command import CommandOutcome, Matcher, OutcomeStatus, Request, RequestKind
 from schemas.events import Event
@@ -127,10 +128,11 @@ class World:
         """Let time pass, and everything be read; planning says what it has to say until it has nothing more."""
         for _ in range(times):
             self.now_s += after_s
+            passed = bool(after_s)
             for _ in range(50):
-                if not (self.drain() or self.cases.fresh or after_s):
+                if not (self.drain() or self.cases.fresh or passed):
                     break
-                after_s = 0.0
+                passed = False
                 tick = RemediationTick(number=self.cases.tick + 1, time_s=self.now_s)
                 self.say(tick)
             else:
