@@ -97,15 +97,20 @@ def recurrences(incident: IncidentHistory, others: Iterable[IncidentHistory]) ->
 
     The same is the same fault class on the same GPU or host; where none is to blame, in the same job.
     """
-    if incident.opened_s is None or (key := recurring(incident)) is None:
+    key = recurring(incident)
+    return () if key is None else ages(incident, (other for other in others if recurring(other) == key))
+
+
+def ages(incident: IncidentHistory, alike: Iterable[IncidentHistory]) -> tuple[float, ...]:
+    """Return how long before an incident those opened that are the same happening, in seconds."""
+    if incident.opened_s is None:
         return ()
-    ages = (
+    found = (
         incident.opened_s - other.opened_s
-        for other in others
-        if other.id != incident.id and other.state is not State.MERGED and other.opened_s is not None
-        if recurring(other) == key
+        for other in alike
+        if other.opened_s is not None and other.state is not State.MERGED and other.id != incident.id
     )
-    return tuple(sorted(age for age in ages if age >= 0))
+    return tuple(sorted(age for age in found if age >= 0))
 
 
 def recurring(incident: IncidentHistory) -> Recurring | None:

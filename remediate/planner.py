@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from remediate.case import Case
 from remediate.cases import Cases
-from remediate.ladders import choose, recurrences
+from remediate.ladders import ages, choose
 from remediate.reaction import Reaction
 from schemas.events import Event
 from schemas.playbook import Playbook
@@ -44,8 +44,8 @@ class Planner:
         known = self._chosen.get(case.history.id)
         stand = case.history.sequence, case.others
         if known is None or known[0] != stand:
-            ages_s = recurrences(case.history, (other.history for other in cases.alike(case)))
-            choice = choose(self.playbooks, case.history, ages_s)
+            alike = (other.history for other in cases.alike(case))
+            choice = choose(self.playbooks, case.history, ages(case.history, alike))
             known = stand, choice.playbook, choice.why
             if len(self._chosen) > 2 * len(cases.cases) + 1000:
                 self._chosen.clear()

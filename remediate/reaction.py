@@ -15,6 +15,7 @@ from remediate.guards import Held, held
 from remediate.hearing import come, rank_of
 from remediate.judgement import Verdict, judged, made_way
 from remediate.ladders import action_of
+from remediate.ledger import has_effect
 from schemas.action import ACTIONS, Action, Notify
 from schemas.command import CommandOutcome, OutcomeStatus, Request, RequestKind
 from schemas.events import Event
@@ -272,7 +273,8 @@ class Reaction:
         if found is not None:
             self._held(command, case, found)
             return
-        ended_s = (cases.commands[name].ended_s for name in case.commands)
+        own = (cases.commands[name] for name in case.commands)
+        ended_s = (one.ended_s for one in own if one.plan and has_effect(one.plan.action))
         since_s = max(one or 0.0 for one in (command.planned_s, command.approved_s, *ended_s))
         if cases.time_s - since_s > cases.policy.stale_s:
             self._say(command.id, CommandCancelled(reason="it was held back for long: it is planned anew"))
