@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from relight import __version__
 from relight.topics import LOGS, TOPICS, Topic
+from schemas.command import CommandOutcome, CommandWithdrawal, RecoveryCommand, Request
 from schemas.events import EVENT_TYPES, SPEC, EventType
 from schemas.incident import Evidence, Incident, Run, ScanReport
 from schemas.record import LogRecord
@@ -26,6 +27,10 @@ MODELS: Final[dict[str, type[BaseModel]]] = {
     "incident": Incident,
     "run": Run,
     "scan-report": ScanReport,
+    "recovery-command": RecoveryCommand,
+    "command-withdrawal": CommandWithdrawal,
+    "command-outcome": CommandOutcome,
+    "request": Request,
 }
 
 

@@ -13,7 +13,7 @@ import re2
 from pydantic import ValidationError
 from rich.table import Table
 
-from relight.incidents.cleaning import clean
+from relight.incidents.cleaning import clean, plain
 from relight.incidents.times import stamp
 from relight.reports.console import console
 from relight.topics import CONTROL
@@ -40,6 +40,10 @@ class NoMatcher(Exception):
     """What was written is no matcher of a silence. The message says why."""
 
 
+class NoRequest(Exception):
+    """What was written cannot be asked for. The message says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """A command and its cluster."""
@@ -64,8 +68,8 @@ class Found:
 
     @property
     def told(self) -> dict[str, Any]:
-        """Return it as JSON holds it."""
-        return {"cluster": self.cluster, **self.command.model_dump(mode="json")}
+        """Return it as JSON holds it, each string as it may be put in front of a person."""
+        return {"cluster": clean(self.cluster), **plain(self.command.model_dump(mode="json"))}
 
     def refuse(self, kind: RequestKind) -> None:
         """Refuse what cannot be asked of it any more. Raises: NoCommand."""
@@ -226,10 +230,14 @@ def parsed_matchers(texts: Sequence[str]) -> tuple[Matcher, ...]:
 
 
 def asked(kind: RequestKind, by: str | None, *, cluster: str | None, **about: Any) -> Request:
-    """Return a request of the person who is logged in, or of whom is named."""
-    return Request(
-        id=str(uuid.uuid4()), cluster=cluster, kind=kind, by=by or _person(), at_s=round(time.time(), 3), **about
-    )
+    """Return a request of the person who is logged in, or of whom is named. Raises: NoRequest."""
+    try:
+        return Request(
+            id=str(uuid.uuid4()), cluster=cluster, kind=kind, by=by or _person(), at_s=round(time.time(), 3), **about
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise NoRequest(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
 def until(span_s: float | None) -> float | None:

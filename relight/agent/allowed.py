@@ -1,13 +1,13 @@
 """What an agent may do: checks commands before anything is done about them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from schemas.action import ResourceKind
+from schemas.action import Action, ResourceKind, RestartProcess
 from schemas.command import RecoveryCommand
 
-SKEW_S = 300.0
+SKEW_S = 60.0
 """Clocks of planner and agent may differ by so much."""
 
 
@@ -33,9 +33,17 @@ class Allowed:
         for one in command.action.resources:
             if one.kind is ResourceKind.JOB and not _any(one.name, self.jobs):
                 return f"this agent may not touch job {one.name}"
-            if one.kind is ResourceKind.HOST and not _any(one.name, self.hosts):
-                return f"this agent may not touch host {one.name}"
+        for host in _hosts(command.action):
+            if not _any(host, self.hosts):
+                return f"this agent may not touch host {host}"
         return None
+
+
+def _hosts(action: Action) -> Iterator[str]:
+    """Yield the hosts that an action is done to, or on which it is done to a part of a job."""
+    yield from (one.name for one in action.resources if one.kind is ResourceKind.HOST)
+    if isinstance(action, RestartProcess) and action.host is not None:
+        yield action.host
 
 
 def _any(name: str, patterns: Sequence[str]) -> bool:

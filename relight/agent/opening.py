@@ -6,6 +6,7 @@ from contextlib import closing
 
 from relight.agent.agent import Agent
 from relight.agent.allowed import Allowed
+from relight.agent.gate import Gate
 from relight.agent.port import Executor
 from relight.agent.work import Workshop
 from relight.keys import NoKeys, Role, key_file
@@ -19,8 +20,10 @@ from relight.transports.opening import open_log
 from relight.transports.port import EventLog, Refused
 
 
-def executors(settings: Settings) -> Iterator[Executor]:
+def executors(settings: Settings, gate: Gate) -> Iterator[Executor]:
     """Yield the executors in use; the first one that takes a command carries it out.
+
+    Those that begin several commands together do so at the gate.
 
     Raises:
         Misconfigured: a section says something that cannot be.
@@ -52,17 +55,18 @@ def executors(settings: Settings) -> Iterator[Executor]:
     if settings.notify.used:
         from relight.agent.executors.notify import NotifyExecutor
 
-        yield NotifyExecutor(settings.notify)
+        yield NotifyExecutor(settings.notify, gate.begin)
 
 
-def agent_of(settings: Settings, log: EventLog, metrics: StageMetrics, stop: threading.Event, by: str) -> Agent:
-    """Return the agent, whose outcomes are `by` a name; programs that it is to keep going are started.
+def agent_of(settings: Settings, log: EventLog, metrics: StageMetrics, stop: threading.Event, member: str) -> Agent:
+    """Return the agent, as a member of its group.
 
     Raises:
         Refused: there is nothing that it could do, or its keys cannot be used.
         Misconfigured: a section says something that cannot be.
     """
-    found = tuple(executors(settings))
+    gate = Gate()
+    found = tuple(executors(settings, gate))
     if not found:
         raise Refused(
             "the agent could do nothing: set one of process.jobs, slurm.enabled, kubernetes.enabled, exec.programs, "
@@ -75,11 +79,12 @@ def agent_of(settings: Settings, log: EventLog, metrics: StageMetrics, stop: thr
     own = settings.agent
     return Agent(
         log,
-        Workshop(found, stop.wait),
+        Workshop(found, stop.wait, gate),
         Allowed(own.actions, own.hosts, own.jobs),
         metrics,
         cluster=settings.cluster.name,
-        by=own.name or by,
+        by=own.name or member,
+        member=member,
         commands=commands,
         outcomes=outcomes,
         group=own.group,

@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from ingest.redaction import masked
 from relight.agent.executors.notify import Deferring
+from relight.agent.gate import Gate
 from relight.agent.port import (
     ActionError,
     ActionFailed,
@@ -46,23 +48,42 @@ class Report:
         """Return it as fields of an outcome, cut to what an outcome holds."""
         return {
             "status": self.status,
-            "reason": self.reason[:_REASON],
-            "output": self.output[-_OUTPUT:],
-            "before": dict(self.before),
+            "reason": masked(_sound(self.reason))[:_REASON],
+            "output": masked(_sound(self.output))[-_OUTPUT:],
+            "before": {_sound(name): _sound(value) for name, value in self.before.items()},
             "healthy": self.healthy,
         }
 
 
 @dataclass(frozen=True)
 class Workshop:
-    """The executors of an agent. `waited(seconds)` waits, and tells whether the agent is to stop."""
+    """The executors of an agent. `waited(seconds)` waits, and tells whether the agent is to stop.
+
+    `gate` is where those of them wait that begin several commands together, if there are any.
+    """
 
     executors: Sequence[Executor]
     waited: Waited
+    gate: Gate | None = None
 
     def can(self, action: str) -> bool:
         """Tell whether an action is one that an executor here carries out."""
         return any(action in executor.actions for executor in self.executors)
+
+    def taken(self, command: RecoveryCommand, ended: Callable[[Report], None]) -> str | None:
+        """Hand a command that is accepted to the executor that begins it at the gate, together with others.
+
+        Returns the name of that executor, `None` where there is none, or it does not take the command. `ended` is told
+        how it ended, once, by another thread.
+        """
+        executor = next((one for one in self.executors if command.action.kind in one.actions), None)
+        if self.gate is None or not isinstance(executor, Deferring):
+            return None
+        try:
+            executor.take(command, lambda result: ended(_report(result)))
+        except (ActionRejected, Interrupted):
+            return None
+        return executor.name
 
     def prepared(self, command: RecoveryCommand) -> Report:
         """Return `started` with what the first executor that takes the command has noted, or why none does."""
@@ -133,6 +154,11 @@ class Workshop:
                 return Report(OutcomeStatus.UNKNOWN, "the agent was interrupted: nobody can tell whether it is done")
             case Effect.NOT_DONE:
                 return None  # late or not: the executor may have to put back what it had begun
+
+
+def _sound(text: str) -> str:
+    """Return a text as JSON can hold it: what a program has printed may be anything."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _report(result: Done | ActionError) -> Report:

@@ -1,7 +1,7 @@
 """`relight commands`: recovery commands as they stand, and what people ask for about them."""
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -86,7 +86,7 @@ def _about(kind: str, help_text: str) -> click.Command:
     @_by
     @with_settings
     def ask(resolved: "Resolved", names: tuple[str, ...], reason: str, by: str | None) -> None:
-        from relight.recovery import NoCommand, asked
+        from relight.recovery import NoCommand
         from schemas.command import RequestKind
 
         desk = _desk(resolved)
@@ -95,7 +95,7 @@ def _about(kind: str, help_text: str) -> click.Command:
             for one in found:
                 one.refuse(RequestKind(kind))
         for one in found:
-            _send(resolved, asked(RequestKind(kind), by, cluster=one.cluster, reason=reason, command=one.command.id))
+            _ask(resolved, kind, by, cluster=one.cluster, reason=reason, command=one.command.id)
             click.echo(f"{kind}: {one.words}")
 
     return ask
@@ -117,11 +117,10 @@ for kind, text in (
 @with_settings
 def pause(resolved: "Resolved", span_s: float | None, everywhere: bool, reason: str, by: str | None) -> None:
     """Issue no commands until `resume`. What has begun goes on, and people are told all the same."""
-    from relight.recovery import asked, until
-    from schemas.command import RequestKind
+    from relight.recovery import until
 
     cluster = None if everywhere else resolved.settings.cluster.name
-    _send(resolved, asked(RequestKind.PAUSE, by, cluster=cluster, reason=reason, until_s=until(span_s)))
+    _ask(resolved, "pause", by, cluster=cluster, reason=reason, until_s=until(span_s))
     click.echo(f"paused: {'all clusters' if everywhere else cluster}")
 
 
@@ -132,11 +131,8 @@ def pause(resolved: "Resolved", span_s: float | None, everywhere: bool, reason: 
 @with_settings
 def resume(resolved: "Resolved", everywhere: bool, reason: str, by: str | None) -> None:
     """End a pause."""
-    from relight.recovery import asked
-    from schemas.command import RequestKind
-
     cluster = None if everywhere else resolved.settings.cluster.name
-    _send(resolved, asked(RequestKind.RESUME, by, cluster=cluster, reason=reason))
+    _ask(resolved, "resume", by, cluster=cluster, reason=reason)
     click.echo(f"resumed: {'all clusters' if everywhere else cluster}")
 
 
@@ -152,15 +148,13 @@ def silence(resolved: "Resolved", matchers: tuple[str, ...], span_s: float | Non
     A matcher is LABEL=VALUE, LABEL!=VALUE, LABEL=~PATTERN or LABEL!~PATTERN; labels are fault, host, job, signature,
     severity and action. All of them must hold.
     """
-    from relight.recovery import NoMatcher, asked, parsed_matchers, until
-    from schemas.command import RequestKind
+    from relight.recovery import NoMatcher, parsed_matchers, until
 
     with mistakes(NoMatcher):
         parsed = parsed_matchers(matchers)
     cluster = resolved.settings.cluster.name
-    request = asked(RequestKind.SILENCE, by, cluster=cluster, reason=reason, matchers=parsed, until_s=until(span_s))
-    _send(resolved, request)
-    click.echo(f"silenced: {', '.join(map(str, parsed))} ({request.id[:8]})")
+    name = _ask(resolved, "silence", by, cluster=cluster, reason=reason, matchers=parsed, until_s=until(span_s))
+    click.echo(f"silenced: {', '.join(map(str, parsed))} ({name[:8]})")
 
 
 @commands.command()
@@ -170,13 +164,13 @@ def silence(resolved: "Resolved", matchers: tuple[str, ...], span_s: float | Non
 @with_settings
 def unsilence(resolved: "Resolved", name: str, reason: str, by: str | None) -> None:
     """End a silence; the beginning of its ID will do."""
-    from relight.recovery import NoCommand, asked
-    from schemas.command import RequestKind
+    from relight.incidents.cleaning import clean
+    from relight.recovery import NoCommand
 
     with mistakes(NoCommand):
         found = _desk(resolved).silence(name)
-    _send(resolved, asked(RequestKind.UNSILENCE, by, cluster=found.cluster, reason=reason, silence=found.id))
-    click.echo(f"ended: {', '.join(map(str, found.matchers))}")
+    _ask(resolved, "unsilence", by, cluster=found.cluster, reason=reason, silence=found.id)
+    click.echo(f"ended: {clean(', '.join(map(str, found.matchers)))}")
 
 
 @commands.command()
@@ -186,15 +180,12 @@ def unsilence(resolved: "Resolved", name: str, reason: str, by: str | None) -> N
 @with_settings
 def restore(resolved: "Resolved", hosts: tuple[str, ...], reason: str, by: str | None) -> None:
     """Say that hosts are back in service: they count no more for the circuit breaker."""
-    from relight.recovery import asked
-    from schemas.command import RequestKind
-
     desk, cluster = _desk(resolved), resolved.settings.cluster.name
     unknown = [host for host in hosts if host not in desk.out(cluster)]
     if unknown:
         raise OneLine("\n".join(f"{host} is not out of service by a command" for host in unknown))
     for host in hosts:
-        _send(resolved, asked(RequestKind.RESTORE, by, cluster=cluster, reason=reason, host=host))
+        _ask(resolved, "restore", by, cluster=cluster, reason=reason, host=host)
         click.echo(f"back in service: {host}")
 
 
@@ -207,10 +198,14 @@ def _desk(resolved: "Resolved") -> "Desk":
         return Desk(present(log))
 
 
-def _send(resolved: "Resolved", request: object) -> None:
+def _ask(resolved: "Resolved", kind: str, by: str | None, **about: Any) -> str:
+    """Put a request on the topic, and return its id."""
     from relight.keys import NoKeys, Role, key_file
-    from relight.recovery import sent
+    from relight.recovery import NoRequest, asked, sent
     from relight.transports.opening import open_log
+    from schemas.command import RequestKind
 
-    with mistakes(NoKeys), open_log(resolved.settings) as log:
-        sent(log, request, key_file(resolved.settings, Role.REQUESTS).keys)  # type: ignore[arg-type]
+    with mistakes(NoKeys, NoRequest), open_log(resolved.settings) as log:
+        request = asked(RequestKind(kind), by, **about)
+        sent(log, request, key_file(resolved.settings, Role.REQUESTS).keys)
+    return request.id

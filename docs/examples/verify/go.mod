@@ -1,0 +1,3 @@
+module relight.example/verify
+
+go 1.19
