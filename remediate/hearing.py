@@ -9,6 +9,7 @@ from schemas.remedy import CommandHistory, CommandState
 
 _RANK: Final = {
     CommandState.ISSUED: 0,
+    CommandState.REJECTED: 0,  # by one orchestrator: another may take it
     CommandState.WITHDRAWN: 1,
     CommandState.ACCEPTED: 1,
     CommandState.STARTED: 2,

@@ -18,6 +18,8 @@ from schemas.vocabulary import Impact
 Verdict = CommandProved | CommandFailedToHelp
 AGAIN_S: Final = 30.0
 """So long what a job fails of that was just started may take to become known."""
+OTHERS_S: Final = 5.0
+"""So long another orchestrator may take what one has refused."""
 _BEGAN_S: Final = 86_400.0
 
 
@@ -65,6 +67,9 @@ def made_way(case: Case, command: CommandHistory, playbook: Playbook | None) -> 
 
 def _failed(cases: Cases, command: CommandHistory, own: list[Case], restarts: bool) -> Verdict | float:
     """Return that a command has failed. A job that was started, and failed again at once, soon has an own incident."""
+    until_s = (command.ended_s or 0.0) + OTHERS_S
+    if command.result is CommandState.REJECTED and cases.time_s < until_s:
+        return until_s
     again = restarts and all(superseded(cases, case) for case in own)
     until_s = (command.ended_s or 0.0) + AGAIN_S
     if restarts and command.result is CommandState.FAILED and not again and cases.time_s < until_s:

@@ -95,11 +95,10 @@ class Reaction:
         rank = None if command is None else come(self.cases, command)
         if command is None or rank is None or rank_of(outcome.status) <= rank:
             return
-        another = command.by is not None and command.by != outcome.by
+        refused = command.state is CommandState.REJECTED
+        another = command.by is not None and command.by != outcome.by and not refused
         if another and outcome.status in (OutcomeStatus.ACCEPTED, OutcomeStatus.REJECTED):
             return  # it is another's
-        if command.state is CommandState.ISSUED and outcome.status is OutcomeStatus.REJECTED:
-            return  # who has not taken it does not speak for those who may
         said = outcome.model_dump(include=set(CommandProgressed.model_fields))
         self._say(command.id, CommandProgressed.model_validate(said))
 

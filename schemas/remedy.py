@@ -289,8 +289,10 @@ class CommandHistory(Model):
         if self.state is CommandState.WITHDRAWN and doing.status is OutcomeStatus.REJECTED:
             state = CommandState.CANCELLED
         told: dict[str, object] = {"state": state, "by": doing.by}
-        if doing.status is OutcomeStatus.STARTED:  # it may have been taken for lost before
-            told |= {"started_s": time_s, "ended_s": None, "result": None}
+        if state.in_flight:  # it may have been taken for lost, or refused by another
+            told |= {"ended_s": None, "result": None}
+        if doing.status is OutcomeStatus.STARTED:
+            told |= {"started_s": time_s}
         if doing.status.final:
             told |= {"ended_s": time_s, "result": state, "reason": doing.reason, "output": doing.output}
             told |= {"healthy": doing.healthy}

@@ -132,6 +132,7 @@ def lost_gpu(at: datetime = FELL, job: str = "48211") -> Told:
         diagnosis=found(first),
         impact=Impact.FAILED,
         provenance_verified=True,
+        witnessed=True,
         symptoms=(symptom,),
         alternatives=(rival,),
     )

@@ -231,7 +231,7 @@ def test_the_same_in_another_cluster_is_no_recurrence(store: EmbeddedStore) -> N
 
 def test_a_rung_that_lacks_its_target_is_passed_over_with_the_reason(store: EmbeddedStore) -> None:
     found = stories.found(None, culprit=Blamed(kind=Culprit.GPU, name="a GPU", gpu="3"), fault="gpu.gsp_error")
-    revised = DiagnosisRevised(diagnosis=found, impact=Impact.FAILED, provenance_verified=True)
+    revised = DiagnosisRevised(diagnosis=found, impact=Impact.FAILED, provenance_verified=True, witnessed=True)
     opened = stories.lost_gpu()[0]
     told = (opened, (revised, opened[1]))
     stories.fill(store, [stories.folded("66666666-0000-52ce-aeff-0ee6cbef93cb", told)])

@@ -126,6 +126,7 @@ def test_none_is_stranded_behind_an_equivalent_command_that_has_failed() -> None
     w.fails("two")
     w.tick()
     w.report(w.last().id, OutcomeStatus.ACCEPTED, OutcomeStatus.REJECTED)
+    w.tick()
     w.tick(MINUTE_S)
     assert w.actions() == ["restart_job", "restart_process"]
     assert set(w.last().incidents) == {"one", "two"}
