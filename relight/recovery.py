@@ -12,9 +12,10 @@ from typing import Any, Final
 import re2
 from pydantic import ValidationError
 from rich.table import Table
+from rich.text import Text
 
 from relight.incidents.cleaning import clean, plain
-from relight.incidents.times import stamp
+from relight.incidents.times import stamp, utc
 from relight.reports.console import console
 from relight.topics import CONTROL
 from relight.transports.port import EventLog, Outgoing
@@ -28,6 +29,7 @@ from schemas.remedy import CommandHistory, CommandState
 
 SHORT: Final = 8
 """So many characters of an id are shown in lists."""
+_GAP: Final = 2
 _MATCHER: Final = re2.compile(r"([a-z]+)(=~|!~|!=|=)(.*)")
 _UNTOUCHED: Final = (CommandState.PLANNED, CommandState.WAITING, CommandState.ISSUED, CommandState.ACCEPTED)
 
@@ -52,11 +54,15 @@ class Found:
     command: CommandHistory
 
     @property
-    def words(self) -> str:
-        """Return what it is, in a line."""
+    def what(self) -> str:
+        """Return what is to be done to what."""
         plan = self.command.plan
-        what = f"{plan.action.kind} {plan.target}" if plan else "unknown"
-        return f"{clean(what)} ({self.command.id[:SHORT]})"
+        return clean(f"{plan.action.kind} {plan.target}" if plan else "unknown")
+
+    @property
+    def words(self) -> str:
+        """Return what it is, in a line, and how it is called."""
+        return f"{self.what} ({self.command.id[:SHORT]})"
 
     @property
     def why(self) -> str:
@@ -137,27 +143,40 @@ def listed(desk: Desk, *, every: bool) -> list[Found]:
 
 def table(desk: Desk, found: Sequence[Found], terminal: bool) -> str:
     """Return a list of commands for a terminal; elsewhere the columns are separated by tabs, and nothing is cut."""
-    rows = [
-        (one.command.id[: SHORT if terminal else None], stamp(one.command.planned_s), str(one.command.state),
-         one.words.rpartition(" (")[0], one.why)
-        for one in found
-    ]  # fmt: skip
     if not terminal:
+        rows = ((one.command.id, stamp(one.command.planned_s), str(one.command.state), one.what, one.why)
+                for one in found)  # fmt: skip
         return "".join("\t".join(row) + "\n" for row in rows)
-    out = console(shutil.get_terminal_size((80, 24)).columns, colour=True)
+    width = shutil.get_terminal_size((80, 24)).columns
+    out = console(width, colour=True)
     with out.capture() as capture:
         for line in _standing(desk):
-            out.print(line, style="yellow", markup=False, highlight=False)
-        shown = Table(box=None, pad_edge=False, header_style="dim", expand=False)
-        for title, wraps in (("ID", True), ("PLANNED", True), ("STATE", True), ("COMMAND", False), ("WHY", False)):
-            shown.add_column(title, no_wrap=wraps, overflow="fold")
-        for row in rows:
-            shown.add_row(*row)
-        if rows:
-            out.print(shown, markup=False, highlight=False)
-        else:
-            out.print("No commands.", highlight=False)
+            out.print(Text(line, "yellow"))
+        out.print(_drawn(found, width) if found else "No commands.")
     return capture.get()
+
+
+def _drawn(found: Sequence[Found], width: int) -> Table:
+    """Return commands as a table: what each is goes on in further lines, and below it, in one line, stands why."""
+    planned = [_short(one.command.planned_s) for one in found]
+    states = [str(one.command.state) for one in found]
+    room = max(20, width - SHORT - max(map(len, planned)) - max(map(len, states)) - 3 * _GAP)
+    shown = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim", expand=False)
+    for title in ("ID", "PLANNED", "STATE"):
+        shown.add_column(title, no_wrap=True)
+    shown.add_column("COMMAND", overflow="fold")
+    for one, moment, state in zip(found, planned, states, strict=True):
+        why = Text(one.why, "dim")
+        why.truncate(room, overflow="ellipsis")
+        shown.add_row(one.command.id[:SHORT], moment, state, Text(one.what))
+        if one.why:
+            shown.add_row("", "", "", why)
+    return shown
+
+
+def _short(time_s: float | None) -> str:
+    moment = utc(time_s)
+    return f"{moment:%m-%d %H:%M}" if moment else ""
 
 
 def _standing(desk: Desk) -> Iterator[str]:
@@ -167,7 +186,8 @@ def _standing(desk: Desk) -> Iterator[str]:
             yield f"{clean(name)}: dry run, nothing is issued: set remediate.dry_run = false"
         for key, pause in sorted(cases.pauses.items()):
             where = "all clusters" if key == EVERYWHERE else clean(name)
-            yield f"{where}: paused by {clean(pause.by)}{_until(pause.until_s)} {clean(pause.reason)}".rstrip()
+            because = f": {clean(pause.reason)}" if pause.reason else ""
+            yield f"{where}: paused by {clean(pause.by)}{_until(pause.until_s)}{because}"
         for key, one in cases.silences.items():
             matchers = clean(", ".join(map(str, one.matchers)))
             yield f"{clean(name)}: silence {key[:SHORT]} {matchers}{_until(one.until_s)}"

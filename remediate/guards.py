@@ -14,6 +14,7 @@ from remediate.cases import EVERYWHERE, Cases
 from remediate.ledger import has_effect, hosts_of, jobs_of, keys_of
 from remediate.silences import concerns, matches, window
 from schemas.action import ACTIONS
+from schemas.history import State
 from schemas.playbook import human
 from schemas.remedy import CommandHistory, CommandPlanned, Guard
 
@@ -85,8 +86,8 @@ def maintenance(asked: Asked) -> Held | None:
 
 def unsettled(asked: Asked) -> Held | None:
     """Hold back what rests on a diagnosis that may still change."""
-    if asked.case.history.settled:
-        return None
+    if asked.case.history.settled or asked.case.history.state is not State.OPEN:
+        return None  # what is over is not revised any more
     return Held(Guard.UNSETTLED, "the diagnosis has been revised, and is not settled yet")
 
 

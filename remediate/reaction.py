@@ -201,7 +201,8 @@ class Reaction:
         """Return what is to be done next about an incident, and the playbook that says so."""
         cases, history = self.cases, case.history
         stopped = any(cases.commands[name].cancelled_by for name in case.commands)
-        if stopped or history.state is State.MERGED or not history.settled or history.diagnosed is None:
+        unsure = history.state is State.OPEN and not history.settled
+        if stopped or history.state is State.MERGED or unsure or history.diagnosed is None:
             return None, ""
         mending = history.state is not State.OPEN or superseded(cases, case)
         if (mending and not to_be_mended(cases, case)) or (not mending and helped(cases, case)):

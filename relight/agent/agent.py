@@ -73,7 +73,7 @@ class Agent:
         self.name = f"{NAME}.{group}" if group else NAME
         self._log, self._workshop, self._metrics = log, workshop, metrics
         self._crew, self._gate = Crew(workshop, allowed, now), workshop.gate or Gate()
-        self._cluster, self._member, self._now = cluster, member or by, now
+        self._cluster, self._by, self._member, self._now = cluster, by, member or by, now
         self._commands, self._told = commands, Told(log, outcomes, cluster)
         self._reporter = Reporter(cluster, by, outcomes, now)
         self._at_once, self._lease_s = at_once, lease_s
@@ -180,18 +180,18 @@ class Agent:
             return
         if not self._workshop.can(message.action.kind):
             return  # another agent's
-        if any(message.id in own for own in self._seen.values()) or self._told.over(message.id):
+        said = self._told.of(message.id)
+        if any(message.id in own for own in self._seen.values()) or (said and said.closed_to(self._by)):
             yield self._reporter.refusal(record, f"command {message.id} has been here before: it is replayed")
             return
         self._seen.setdefault(record.place, set()).add(message.id)
-        if self._told.of(message.id) is not None:
-            self._resume(message, record.place)  # the group's position was lost
-            return
-        if (reason := self._crew.why_not(message)) is not None:
+        if said is not None and (said.status is OutcomeStatus.STARTED or self._by in said.takers):
+            self._resume(message, record.place)  # another is at it, or the group's position was lost
+        elif (reason := self._crew.why_not(message)) is not None:
             yield self._reporter.outcome(message, Report(OutcomeStatus.REJECTED, reason))
-            return
-        self._tasks[message.id] = Task(message, record.place)
-        yield self._reporter.outcome(message, Report(OutcomeStatus.ACCEPTED))
+        else:
+            self._tasks[message.id] = Task(message, record.place)
+            yield self._reporter.outcome(message, Report(OutcomeStatus.ACCEPTED))
 
     def _withdrawn(self, message: CommandWithdrawal) -> Iterator[Outgoing]:
         """Give up a command that has not begun; what waits for others is given up if all of them are."""

@@ -28,12 +28,14 @@ _MOST: Final = 100_000
 class Said:
     """What was said of a command: how far it has come, and of those who said that they start it.
 
-    `takers` have accepted it; who has not, and rejects it, does not speak for them. `first` said first that it starts
+    `takers` have accepted it; who has not, and rejects it, does not speak for them, and of `refusers` the others may
+    take it. `first` said first that it starts
     it; `last` said so last, with what it has noted `before`; it was said `starts` times.
     """
 
     status: OutcomeStatus = OutcomeStatus.ACCEPTED
     takers: set[str] = field(default_factory=set)
+    refusers: set[str] = field(default_factory=set)
     first: str | None = None
     last: str | None = None
     before: Mapping[str, str] = field(default_factory=dict)
@@ -41,11 +43,12 @@ class Said:
 
     def add(self, outcome: CommandOutcome) -> None:
         """Take in what was said next. What was said after the end changes nothing."""
-        if self.status.final:
+        if self.closed_to(outcome.by):
             return
         match outcome.status:
             case OutcomeStatus.ACCEPTED:
                 self.takers.add(outcome.by)
+                self.status = self.status if self.status is OutcomeStatus.STARTED else outcome.status
             case OutcomeStatus.STARTED:
                 self.takers.add(outcome.by)
                 self.status, self.starts = outcome.status, self.starts + 1
@@ -53,10 +56,15 @@ class Said:
                 self.first, self.before = self.first or self.last, outcome.before
             case OutcomeStatus.REJECTED:
                 self.takers.discard(outcome.by)
+                self.refusers.add(outcome.by)
                 if not self.takers:
                     self.status = outcome.status
             case _:
                 self.status = outcome.status
+
+    def closed_to(self, by: str) -> bool:
+        """Tell whether it has ended, for an orchestrator: what all others have rejected it may still take."""
+        return self.status.final and (self.status is not OutcomeStatus.REJECTED or by in self.refusers)
 
 
 class Told:

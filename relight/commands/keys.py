@@ -23,10 +23,11 @@ def keys() -> None:
 @click.option("--missing", is_flag=True, help="Only where there is no key yet.")
 @with_settings
 def new(resolved: "Resolved", roles: tuple[str, ...], missing: bool) -> None:
-    """Make a new key for each of ROLES, or for all. It signs from now on; older ones are believed while they are there.
+    """Make a new key for each of ROLES, or for all: where the file is, it signs from now on. Older ones are believed.
 
-    Planners and agents read their keys again by themselves. Copy the file to who has to check what is signed with it
-    first, and only then make it sign: put the new line first there last.
+    Make it first where it is only checked: that of commands on the host of an agent, those of outcomes and requests on
+    the host of remediate. Copy the file to all others who check, and last to who signs. Files are read again as they
+    change.
     """
     from relight.keys import NoKeys, Role, place, renew
 

@@ -23,7 +23,7 @@ def _span(context: click.Context, option: click.Parameter, value: str | None) ->
     if value is None:
         return None
     number, unit = value[:-1], value[-1:]
-    if not (number.isascii() and number.isdigit() and unit in SECONDS_IN and len(number) < 7):
+    if not (number.isascii() and number.isdigit() and int(number) and unit in SECONDS_IN and len(number) < 7):
         raise click.BadParameter(f"{value!r} is no duration: write 30s, 45m, 2h or 7d.", context, option)
     return float(int(number) * SECONDS_IN[unit])
 

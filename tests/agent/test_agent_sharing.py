@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from relight.agent.allowed import Allowed
-from relight.agent.port import Effect
+from relight.agent.port import ActionRejected, Effect
 from schemas.action import CordonNode
 from schemas.command import OutcomeStatus
 from tests.agent.lives import LEASE_S, PATIENCE_S, Lab, Life, Notebook
@@ -128,6 +128,21 @@ def test_who_may_not_touch_a_host_does_not_speak_for_a_group_that_may(
     second.gets(command, SUCCEEDED)
     assert (other.done, notebook.done) == ([], [command.id])
     assert lab.statuses(command) == ["rejected", "accepted", "started", "succeeded"]
+    first.end()
+    second.end()
+
+
+@embedded
+def test_what_one_group_has_looked_at_and_refused_another_takes(lab: Lab, notebook: Notebook, tmp_path: Path) -> None:
+    other = Notebook(tmp_path / "other", unprepared=ActionRejected("that job is not of this host"))
+    first, second = Life(lab, other, name="a"), Life(lab, notebook, name="b", group="-2")
+    lab.send(command := lab.command())
+    first.gets(command, OutcomeStatus.REJECTED)
+    second.gets(command, SUCCEEDED)
+    assert notebook.done == [command.id]
+    assert lab.statuses(command) == ["accepted", "rejected", "accepted", "started", "succeeded"]
+    lab.put(lab.encoded(lab.file("commands").keys.signed(command)), partition=1)
+    first.until(lambda: "replayed" in " ".join(lab.reasons()))
     first.end()
     second.end()
 

@@ -2,7 +2,7 @@
 
 from schemas.command import OutcomeStatus, RequestKind
 from schemas.remedy import CommandFailedToHelp, CommandProved, CommandState, Guard
-from schemas.vocabulary import Culprit
+from schemas.vocabulary import Culprit, Impact
 from tests.remediate.stories import notify, rung
 from tests.remediate.world import world
 
@@ -339,3 +339,14 @@ def test_an_incident_of_a_later_attempt_does_not_join_the_command_that_began_it(
     w.tick(1)
     assert len(w.commands) == 2
     assert w.cases.commands[w.commands[0].id].incidents == ("one",)
+
+
+def test_a_machine_is_mended_though_the_diagnosis_was_revised_when_the_job_went_on() -> None:
+    w = world()
+    w.fails()
+    w.tick()
+    w.succeed(w.last().id)
+    w.revises("one", settled=False, impact=Impact.DEGRADED)
+    w.resolves("one")
+    w.tick(MINUTE_S)
+    assert w.actions() == ["restart_job_excluding_hosts", "collect_diagnostics"]

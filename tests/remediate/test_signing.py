@@ -2,9 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import time
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -315,3 +316,13 @@ def without_signature(line: bytes) -> bytes:
     value = orjson.loads(line)
     value.pop("signature", None)
     return orjson.dumps(value) + b"\n"
+
+
+def test_what_the_manual_says_of_a_signature_is_so() -> None:
+    page = (EXAMPLES.parent / "orchestrators.md").read_text()
+    data = json.loads(page.partition("```json\n")[2].partition("```")[0])
+    form, value = page.partition("is signed as\n\n```\n")[2].partition("\n```")[0].splitlines()
+    key_id, secret = re.search(r"With the key `(\S+) (\S+)`", page).groups()  # type: ignore[union-attr]
+    assert canonical(data).decode() == form
+    keys = Keys({key_id: b64decode(secret)}, key_id)
+    keys.check(data | {"signature": {"alg": "HS256", "key_id": key_id, "value": value}})
