@@ -18,6 +18,7 @@ from rich.cells import cell_len
 
 from relight.cli import main
 from relight.keys import KeyFile
+from relight.settings import settings
 from relight.topics import CONTROL, INCIDENTS, specs
 from relight.transports.embedded import EmbeddedLog
 from relight.transports.port import Outgoing
@@ -171,7 +172,7 @@ def test_a_terminal_of_80_columns_shows_whole_commands_and_what_holds_all_of_the
     assert "alpha: 2 of 5 hosts out of service: node01, node02\n" in shown
     drain = desk.of("drain_node")
     assert re.search(
-        rf"{drain.id[:8]}  05-12 03:\d\d  planned   drain_node host/node03 *\n {{33}}pause: ann has paused remediation: an",
+        rf"{drain.id[:8]}  05-12 03:\d\d  planned   drain_node host/node03 *\n {{33}}pause: ann has paused remediation",
         shown,
     )
 
@@ -382,6 +383,18 @@ def test_a_topic_that_is_missing_and_keys_that_cannot_be_used_are_one_line(desk:
     keys.chmod(0o600)
     done = desk.run("pause")
     assert (done.exit_code, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_the_settings_in_the_manual_can_be_used(tmp_path: Path, number: int) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "remediation.md").read_text()
+    blocks = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 6
+    file = tmp_path / "relight.toml"
+    file.write_text(blocks[number])
+    found = settings({}, file)
+    assert found.remediate.dry_run is (number > 0)
+    assert len(found.remediate.maintenance) == (2 if number == 0 else 0)
 
 
 # hostile names
