@@ -62,7 +62,7 @@ class Projection:
         folds = {name: _Fold(document) for name, document in self._before(names).items()}
         if behind := sorted(_fold(folds, said)):
             _fold(folds, self._recorded(behind))
-            self._give_up(_fold(folds, said))
+            self._give_up(sorted(_fold(folds, said)))
         self._remember(fold.document for fold in folds.values())
         return [document for name in names for document in folds[name].changed]
 
