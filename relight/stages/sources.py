@@ -3,7 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any, Final
 
@@ -129,6 +129,7 @@ class Sources:
         stream = self.streams.get(key)
         if stream is None:
             stream = self.streams[key] = SourceStream(source_of(shipped, key, trusted))
+        stream.source = _no_more_than(stream.source, trusted, trusted and shipped.attested)
         self.seen_s[key] = time.monotonic()
         return Fed(stream, shipped.cluster)
 
@@ -153,6 +154,12 @@ def matcher(rules: tuple[Path, ...]) -> Matcher:
         RuleError: a rule file has a mistake.
     """
     return Matcher(Scanner(*automaton(known(rules))), LogFormats(), shown)
+
+
+def _no_more_than(source: Source, vouched: bool, attested: bool) -> Source:
+    """Return a source without what nobody vouches for any more; what is vouched for anew counts from its next file."""
+    own = source.vouched and vouched, source.attested and attested
+    return source if own == (source.vouched, source.attested) else replace(source, vouched=own[0], attested=own[1])
 
 
 def key_of(shipped: Shipped) -> str:

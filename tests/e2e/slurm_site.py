@@ -5,7 +5,7 @@ Whoever looks after the nodes ships their kernels' logs and vouches for them; th
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from getpass import getuser
@@ -61,13 +61,13 @@ class SlurmSite:
         }
 
     def start(self) -> None:
-        """Start all stages with a shipper of the jobs' output, a shipper of each kernel's log, and the agent."""
+        """Start all stages, with a shipper of the jobs' output, and the agent."""
         assert self.fleet.call("setup").returncode == 0
         self.fleet.start("run", "run", self.logs, "--host", "login1", "--no-dry-run")
         self.fleet.start("agent", "agent")
 
     def watch_kernel(self, node: str) -> None:
-        """Start the shipper of a node's kernel log, by whom nobody but the kernel's logger writes there."""
+        """Start the shipper of a node's kernel log: its operator knows that only the kernel's logger writes there."""
         state = self.folder / "state" / node
         own = {"RELIGHT_SHIP__STATE_PATH": str(state / "ship.json"), "RELIGHT_SHIP__SPOOL_PATH": str(state / "spool")}
         before, self.fleet.more = self.fleet.more, self.fleet.more | own
@@ -148,9 +148,7 @@ class SlurmSite:
 
 
 @contextmanager
-def slurm_site(
-    slurm: SlurmServer, folder: Path, settings: Mapping[str, Any], nodes: Sequence[str] = NODES
-) -> Iterator[SlurmSite]:
+def slurm_site(slurm: SlurmServer, folder: Path, settings: Mapping[str, Any]) -> Iterator[SlurmSite]:
     """Run a cluster on a Slurm while the block lasts, and leave the Slurm as it was."""
     site = SlurmSite(slurm, folder, settings)
     try:

@@ -27,13 +27,9 @@ JOB: Final = "4242"
 XID: Final = "NVRM: Xid (PCI:0000:3b:00): 79, pid=4711, name=python3, GPU has fallen off the bus."
 DMESG: Final = "[12345.678901] "
 KMSG: Final = b"6,340,5140900,-;NET: Registered protocol family 10\n"
-LADDER: Final = (
-    "rollback_checkpoint", "drain_node", "reset_gpu", "restart_job_excluding_hosts", "reboot_node", "free_disk",
-    "replace_node", "skip_data", "notify",
-)  # fmt: skip
+RESTART: Final = "restart_job_excluding_hosts"
+LADDER: Final = ("drain_node", "reset_gpu", "reboot_node", "free_disk", "replace_node", RESTART, "notify")
 DESTRUCTIVE: Final = frozenset(name for name, facts in ACTIONS.items() if facts.destructive)
-GENTLE: Final = [name for name in LADDER if name not in DESTRUCTIVE]
-
 TRUSTING: Final[dict[str, Any]] = {"host": "node1", "provenance": "kernel"}
 
 
@@ -42,7 +38,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     """A cluster in which a job runs on node1, and every destructive step is allowed for a GPU that is gone."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     playbooks = tmp_path / "playbooks.yaml"
-    playbooks.write_text(playbook(), "utf-8")
+    playbooks.write_text(playbook(*LADDER), "utf-8")
     lab = Lab(tmp_path, {"remediate.playbooks": (playbooks,)})
     output(lab).parent.mkdir(parents=True)
     output(lab).write_text("".join(f"{line}\n" for line in training()), "utf-8")
@@ -50,9 +46,10 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     lab.log.close()
 
 
-def playbook() -> str:
+def playbook(*ladder: str) -> str:
+    """Return a playbook for a GPU that is gone; nobody has to agree to any of its steps."""
     known = "approval: never, timeout: 30m, why: It is tried here."
-    rungs = "".join(f"      - {{action: {action}, {known}}}\n" for action in LADDER)
+    rungs = "".join(f"      - {{action: {action}, {known}}}\n" for action in ladder)
     return (
         "playbooks:\n  - id: gpu.fallen-off-bus\n    title: Every step that is destructive\n"
         f"    faults: gpu.fallen_off_bus\n    ladder:\n{rungs}"
@@ -102,19 +99,22 @@ def diagnosed(lab: Lab, fault: str = "gpu.fallen_off_bus") -> list[DiagnosisRevi
 
 
 def nothing_is_taken_away(lab: Lab) -> None:
-    """Check that the ladder was climbed to its end, and that nothing but the job was touched on the way."""
-    assert lab.climbed() == GENTLE
-    planned = {command.plan.action.kind for command in lab.commands() if command.plan}
-    assert not planned & DESTRUCTIVE
+    """Check that the ladder was climbed, and that nothing but the job was touched on the way."""
+    assert lab.climbed(RESTART) == [RESTART]
+    assert not planned(lab) & DESTRUCTIVE
     assert [(one.provenance_verified, one.witnessed) for one in diagnosed(lab)] == [(False, False)]
 
 
 def everything_is_tried(lab: Lab) -> None:
-    issued = lab.climbed()
-    assert issued == ["collect_diagnostics", *LADDER]
+    """Check that every step of the ladder was taken, on the host that is to blame and on no other."""
+    assert lab.climbed(RESTART) == ["collect_diagnostics", *LADDER[: LADDER.index(RESTART) + 1]]
     assert [(one.provenance_verified, one.witnessed) for one in diagnosed(lab)] == [(True, True)]
     hosts = {one.name for c in lab.commands() if c.plan for one in c.plan.affects if one.kind == "host"}
     assert hosts == {"node1"}
+
+
+def planned(lab: Lab) -> set[str]:
+    return {command.plan.action.kind for command in lab.commands() if command.plan}
 
 
 # Lines that a job can write, or anybody who reaches the topic
@@ -131,7 +131,16 @@ def test_what_a_job_prints_is_no_kernels_word_where_its_files_are_known_as_a_job
     with lab.running(), lab.shipping(printed(lab, XID, DMESG + XID, syslog(), *DEATH), provenance="app"):
         assert until(lab.issued, 20)
     assert diagnosed(lab) == []
-    assert not set(lab.issued()) & DESTRUCTIVE
+    assert not planned(lab) & DESTRUCTIVE
+
+
+@pytest.mark.parametrize("own", [{}, {"provenance": "app"}], ids=["unknown files", "a job's files"])
+def test_what_any_program_may_say_takes_no_machine_away(own: dict[str, str], lab: Lab) -> None:
+    lost = "Unable to determine the device handle for GPU 0000:3B:00.0: GPU is lost.  Reboot the system to recover it."
+    with lab.running(), lab.shipping(printed(lab, lost), **own):
+        assert lab.climbed(RESTART) == ["collect_diagnostics", "free_disk", RESTART]
+    assert not {name for name in planned(lab) & DESTRUCTIVE if ACTIONS[name].takes_out}
+    assert [(one.provenance_verified, one.witnessed) for one in diagnosed(lab)] == [(True, False)]
 
 
 @pytest.mark.parametrize("name", ["kern.log", "dmesg", "kernel"])
@@ -156,7 +165,7 @@ def test_what_a_program_writes_to_the_kernels_ring_drains_nothing(lab: Lab) -> N
     with lab.running(), lab.reading_kernel(records, "node1"), lab.shipping(printed(lab, *DEATH)):
         assert until(lab.issued, 20)
     assert diagnosed(lab) == []
-    assert not set(lab.issued()) & DESTRUCTIVE
+    assert not planned(lab) & DESTRUCTIVE
 
 
 @pytest.mark.parametrize(
@@ -195,16 +204,27 @@ def test_a_host_that_a_line_names_is_not_the_one_that_a_shipper_vouches_for(lab:
     lab.ship(printed(lab))
     lab.ship(kernel_log(lab, syslog("node2")), **TRUSTING)
     with lab.running():
-        assert until(lambda: "notify" in lab.issued(), 20)
-        time.sleep(1)
-    assert not set(lab.issued()) & DESTRUCTIVE
+        assert lab.climbed("notify") == ["notify"]
+    assert not planned(lab) & DESTRUCTIVE
     assert [one.diagnosis.culprit.host for one in diagnosed(lab)] == ["node2"]
+
+
+@pytest.mark.parametrize("steps", [("rollback_checkpoint", "notify"), ("skip_data", "notify")])
+@pytest.mark.parametrize("trusted", [False, True])
+def test_no_step_of_a_job_is_lost_for_what_it_prints(trusted: bool, steps: tuple[str, ...], lab: Lab) -> None:
+    (lab.folder / "playbooks.yaml").write_text(playbook(*steps), "utf-8")
+    lab.ship(printed(lab, *([] if trusted else [XID])))
+    if trusted:
+        lab.ship(kernel_log(lab, syslog()), **TRUSTING)
+    with lab.running():
+        assert lab.climbed(steps[0] if trusted else "notify") == (
+            ["collect_diagnostics", steps[0]] if trusted else ["notify"]
+        )
 
 
 # What does not hold yet. Both are strict: they fail as soon as matching is mended, and then lose their mark.
 
 
-@pytest.mark.xfail(strict=True, reason="matching believes for a known source what its first chunk said")
 def test_an_operator_who_takes_a_word_back_is_heard(lab: Lab) -> None:
     lab.ship(printed(lab))
     log = kernel_log(lab, f"{DMESG}usb 1-1: new device")
@@ -218,7 +238,6 @@ def test_an_operator_who_takes_a_word_back_is_heard(lab: Lab) -> None:
         nothing_is_taken_away(lab)
 
 
-@pytest.mark.xfail(strict=True, reason="matching restores from snapshots what was trusted when they were written")
 def test_a_topic_that_is_trusted_no_more_vouches_for_nothing(lab: Lab) -> None:
     lab.more = {**lab.more, "match.snapshot_s": 0.1}
     lab.ship(printed(lab))
