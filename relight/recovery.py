@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from relight.incidents.cleaning import clean, plain
+from relight.incidents.reading import SHORT
 from relight.incidents.times import stamp, utc
 from relight.reports.console import console
 from relight.topics import CONTROL
@@ -27,8 +28,6 @@ from schemas.command import Matcher, Request, RequestKind
 from schemas.events import Event, encoded
 from schemas.remedy import CommandHistory, CommandState
 
-SHORT: Final = 8
-"""So many characters of an id are shown in lists."""
 _GAP: Final = 2
 _MATCHER: Final = re2.compile(r"([a-z]+)(=~|!~|!=|=)(.*)")
 _UNTOUCHED: Final = (CommandState.PLANNED, CommandState.WAITING, CommandState.ISSUED, CommandState.ACCEPTED)
@@ -67,10 +66,8 @@ class Found:
     @property
     def why(self) -> str:
         """Return what holds it back, or what has become of it."""
-        held = self.command.blocked
-        if held is not None and self.command.state.pending:
-            return clean(f"{held.guard}: {held.reason}")
-        return clean(self.command.reason)
+        held = self.command.held
+        return clean(f"{held.guard}: {held.reason}" if held else self.command.reason)
 
     @property
     def told(self) -> dict[str, Any]:
@@ -213,8 +210,8 @@ def described(found: Found) -> str:
             ("Why", plan.why),
             ("Approval", _approval(command)),
         ]
-    if command.blocked is not None and command.state.pending:
-        facts.append(("Held back", f"{command.blocked.guard}: {command.blocked.reason}"))
+    if command.held is not None:
+        facts.append(("Held back", f"{command.held.guard}: {command.held.reason}"))
     times = ("planned", "issued", "expires", "deadline", "started", "ended")
     facts += [(word.capitalize(), stamp(getattr(command, f"{word}_s"))) for word in times]
     facts += [

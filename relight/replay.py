@@ -5,6 +5,7 @@ Nothing is written: neither events nor commands.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, get_args
@@ -19,7 +20,6 @@ from relight.stages.sources import Sources, matcher
 from relight.topics import INCIDENTS, LOGS, SIGNALS
 from relight.transports.port import EventLog, Partition, Record
 from relight.transports.reading import batches
-from remediate.cases import EVERYWHERE
 from remediate.planner import Planner
 from schemas.events import Event, NotAnEvent, decoded, encoded
 from schemas.history import IncidentHistory, State
@@ -110,12 +110,10 @@ def decided(log: EventLog, playbooks: Sequence[Playbook], found: Replayed) -> No
         for event, record in _events(log, Partition(INCIDENTS, number)):
             if isinstance(event.data, _DECIDED):
                 recorded.setdefault(event.id, record.value or b"")
-            if event.cluster == EVERYWHERE:
-                state.take(event)
-                continue
-            cases = state.cluster(event.cluster)
-            planner = planners.setdefault(event.cluster, Planner(playbooks))
-            anew |= {said.id: encoded(said) for said in planner.follow(cases, event)}
+            with suppress(NotAnEvent):
+                for cases in state.concerned(event):
+                    planner = planners.setdefault(cases.name, Planner(playbooks))
+                    anew |= {said.id: encoded(said) for said in planner.follow(cases, event)}
         found.decided += len(anew)
         found.decided_alike += sum(recorded.get(name) == value for name, value in anew.items())
         for name in sorted(recorded.keys() ^ anew.keys() | {n for n in anew if recorded.get(n) != anew[n]}):

@@ -108,8 +108,7 @@ class Cases:
     def lasting(self, action: Action) -> CommandHistory | None:
         """Return the command that has taken an action's hosts out of service, if by it they still are."""
         command = self.commands.get(self.latest.get(action, ""))
-        facts = ACTIONS[action.kind]
-        if command is None or command.state is not CommandState.EFFECTIVE or facts.restarts or not facts.takes_out:
+        if command is None or command.state is not CommandState.EFFECTIVE or not ACTIONS[action.kind].of_a_machine:
             return None
         return command if all(self.ledger.is_out(host, command.id) for host in hosts_of(action)) else None
 

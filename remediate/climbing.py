@@ -15,7 +15,7 @@ from remediate.ladders import Unresolved, action_of, sound_host, sound_job
 from remediate.ledger import has_effect
 from schemas.action import ACTIONS, Action, CollectDiagnostics
 from schemas.history import State
-from schemas.playbook import Playbook, Rung
+from schemas.playbook import Playbook
 from schemas.remedy import CommandHistory, CommandState
 
 _LEAVES_OUT: Final = "restart_job_excluding_hosts"
@@ -58,7 +58,7 @@ def next_step(cases: Cases, case: Case, playbook: Playbook, diagnostics_s: float
     climbed = max((rung for _, name, rung in done if name == playbook.id), default=0)
     mending = case.history.state is not State.OPEN or superseded(cases, case)
     for number, rung in enumerate(playbook.ladder, 1):
-        if number <= climbed or (mending and not _mends(rung)):
+        if number <= climbed or (mending and not rung.facts.of_a_machine):
             continue
         action = action_of(rung, case.history)
         if isinstance(action, Unresolved) or takes_too_many(cases.policy, action):
@@ -113,14 +113,8 @@ def _reopened(case: Case, command: CommandHistory) -> bool:
     return command.recovery_s is not None and (case.history.touched_s or 0.0) > (command.ended_s or 0.0)
 
 
-def _mends(rung: Rung) -> bool:
-    """Tell whether a rung mends a machine that a job was moved away from."""
-    return rung.facts.takes_out and not rung.facts.restarts
-
-
 def _has_mended(command: CommandHistory) -> bool:
-    facts = ACTIONS[command.plan.action.kind] if command.plan else None
-    mends = facts is not None and facts.takes_out and not facts.restarts
+    mends = command.plan is not None and ACTIONS[command.plan.action.kind].of_a_machine
     return mends and command.result == "succeeded" and command.state is not CommandState.INEFFECTIVE
 
 

@@ -11,7 +11,7 @@ from typing import Final
 from remediate.breaker import may_take_out
 from remediate.case import Case
 from remediate.cases import EVERYWHERE, Cases
-from remediate.ledger import has_effect, hosts_of, jobs_of, keys_of
+from remediate.ledger import has_effect, jobs_of, keys_of, touched_hosts
 from remediate.silences import concerns, matches, window
 from schemas.action import ACTIONS
 from schemas.history import State
@@ -213,8 +213,8 @@ def labels_of(case: Case, plan: CommandPlanned) -> dict[str, str]:
 
 def _hosts(asked: Asked) -> tuple[str, ...]:
     """Return the hosts that a command is about: those it is done to, and that of the culprit."""
-    own = getattr(asked.plan.action, "host", None)
-    return tuple(dict.fromkeys((*hosts_of(asked.plan.action), *filter(None, (own, asked.case.host)))))
+    culprit = (asked.case.host,) if asked.case.host else ()
+    return tuple(dict.fromkeys((*touched_hosts(asked.plan.action), *culprit)))
 
 
 def _because(reason: str) -> str:

@@ -10,7 +10,7 @@ from remediate.case import Case
 from remediate.cases import Cases
 from remediate.climbing import superseded
 from schemas.action import ACTIONS, Wait
-from schemas.history import IncidentHistory, State
+from schemas.history import State
 from schemas.playbook import Playbook
 from schemas.remedy import CommandFailedToHelp, CommandHistory, CommandProved, CommandState
 from schemas.vocabulary import Impact
@@ -20,7 +20,8 @@ AGAIN_S: Final = 30.0
 """So long what a job fails of that was just started may take to become known."""
 OTHERS_S: Final = 5.0
 """So long another orchestrator may take what one has refused."""
-_BEGAN_S: Final = 86_400.0
+LONGEST_S: Final = 86_400.0
+"""What has no time of its own is given so long."""
 
 
 def judged(cases: Cases, command: CommandHistory) -> Verdict | float | None:
@@ -44,7 +45,7 @@ def judged(cases: Cases, command: CommandHistory) -> Verdict | float | None:
         return _proved(own[0], restarts)
     if restarts and waiting and all(superseded(cases, case) for case in waiting):
         return CommandFailedToHelp(reason="the job has failed again")
-    until_s = (command.issued_s or 0.0) + (plan.patience_s or _BEGAN_S)
+    until_s = (command.issued_s or 0.0) + (plan.patience_s or LONGEST_S)
     if cases.time_s < until_s:
         return until_s
     return CommandFailedToHelp(reason="what it was for has not come to be in its time")
@@ -96,8 +97,8 @@ def _proved(case: Case, restarts: bool) -> CommandProved:
     if history.state is not State.RESOLVED or history.ended_s is None:
         return CommandProved(reason="the machine is as the command wants it")
     found = history.diagnosed.diagnosis if history.diagnosed else None
-    began_s = _began_s(history)
-    recovery_s = max(0.0, history.ended_s - began_s)
+    began_s = history.opened_s if history.began_s is None else history.began_s
+    recovery_s = max(0.0, history.ended_s - (began_s or 0.0))
     ranks = len(found.scope.ranks) if found else 0
     return CommandProved(
         reason="the job makes progress again" if restarts else "the machine is as the command wants it",
@@ -105,12 +106,3 @@ def _proved(case: Case, restarts: bool) -> CommandProved:
         lost_steps=history.lost_steps,
         lost_gpu_s=ranks * recovery_s if ranks else None,
     )
-
-
-def _began_s(history: IncidentHistory) -> float:
-    """Return when an incident began: at the first line of its cause, if that is plausible, else when it opened."""
-    opened_s = history.opened_s or 0.0
-    first = history.diagnosed.diagnosis.first_cause if history.diagnosed else None
-    if first is None or first.time is None or not 0 <= opened_s - first.time.timestamp() <= _BEGAN_S:
-        return opened_s
-    return first.time.timestamp()

@@ -183,9 +183,7 @@ def _job(rung: Rung, incident: IncidentHistory, found: DiagnosisRevised) -> str 
     job = incident.opened.job if incident.opened else None
     if not job:
         return Unresolved("no job is known to have suffered")
-    if not job.isprintable() or job.startswith("-") or len(job) > _LONGEST:
-        return Unresolved("what is known as the job is no name of one")
-    return job
+    return sound_job(incident) or Unresolved("what is known as the job is no name of one")
 
 
 def sound_job(incident: IncidentHistory) -> str | None:
@@ -197,7 +195,8 @@ def sound_job(incident: IncidentHistory) -> str | None:
 def sound_host(incident: IncidentHistory) -> str | None:
     """Return the host of the culprit, `None` where none is known that commands may name."""
     host = incident.diagnosed.diagnosis.culprit.host if incident.diagnosed else None
-    return host if host and _HOST.fullmatch(host) else None
+    found = _sound(host or "")
+    return None if isinstance(found, Unresolved) else found
 
 
 def _host(rung: Rung, incident: IncidentHistory, found: DiagnosisRevised) -> str | Unresolved:

@@ -4,7 +4,7 @@ from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from typing import Final
 
-from schemas.action import ACTIONS, Action, ResourceKind
+from schemas.action import ACTIONS, Action, ResourceKind, RestartProcess
 from schemas.policy import Policy
 from schemas.remedy import (
     PASSING,
@@ -115,6 +115,12 @@ def has_effect(action: Action) -> bool:
 def hosts_of(action: Action) -> tuple[str, ...]:
     """Return the hosts that an action is done to."""
     return tuple(one.name for one in action.resources if one.kind is ResourceKind.HOST)
+
+
+def touched_hosts(action: Action) -> tuple[str, ...]:
+    """Return the hosts that an action is done to, or on which it is done to a part of a job."""
+    own = (action.host,) if isinstance(action, RestartProcess) and action.host is not None else ()
+    return (*hosts_of(action), *own)
 
 
 def jobs_of(action: Action) -> tuple[str, ...]:

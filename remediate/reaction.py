@@ -13,7 +13,7 @@ from remediate.cases import Cases
 from remediate.climbing import Step, helped, next_step, superseded, to_be_mended
 from remediate.guards import Held, held
 from remediate.hearing import come, rank_of
-from remediate.judgement import Verdict, judged, made_way
+from remediate.judgement import LONGEST_S, Verdict, judged, made_way
 from remediate.ladders import action_of
 from remediate.ledger import has_effect
 from schemas.action import ACTIONS, Action, Notify
@@ -43,8 +43,6 @@ from schemas.signal import derived_id
 
 GRACE_S: Final = 120.0
 """Clocks differ, and outcomes are on their way: so long after its time a command is taken for lost."""
-LONGEST_S: Final = 86_400.0
-"""What has no time of its own is given so long."""
 
 
 @dataclass
@@ -186,8 +184,7 @@ class Reaction:
     def _why_not(self, case: Case, name: str, rung: int, action: Action) -> str | None:
         """Return why an incident does not want an action any more, `None` where it does."""
         over = case.history.state is not State.OPEN or superseded(self.cases, case)
-        facts = ACTIONS[action.kind]
-        mends = (facts.takes_out and not facts.restarts) or action.kind == "collect_diagnostics"
+        mends = ACTIONS[action.kind].of_a_machine or action.kind == "collect_diagnostics"
         if over and not (mends and to_be_mended(self.cases, case)):
             return "what it was for is over"
         playbook, _ = self.chosen(self.cases, case)

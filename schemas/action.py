@@ -252,6 +252,11 @@ class ActionFacts:
     takes_out: bool = False
     restarts: bool = False
 
+    @property
+    def of_a_machine(self) -> bool:
+        """Tell whether it takes a machine away or mends it, whatever job there was."""
+        return self.takes_out and not self.restarts
+
 
 ACTIONS: Final = {
     "none": ActionFacts(NoAction),

@@ -156,6 +156,12 @@ def decoded(value: bytes | None) -> Event:
         raise NotAnEvent(f"the envelope of {kind.name} is wrong: {error}") from None
 
 
+def data_of(value: bytes | None) -> dict[str, Any]:
+    """Return the data of an event as it came, which is what is signed: defaults that a reader adds are not in it."""
+    data = orjson.loads(value or b"{}").get("data")
+    return data if isinstance(data, dict) else {}
+
+
 def _object(value: bytes | None) -> dict[str, Any]:
     try:
         fields = orjson.loads(value or b"")

@@ -5,13 +5,15 @@ Every view of an incident (a report, a document in Elasticsearch, a row in SQLit
 
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import assert_never
+from typing import Final, assert_never
 
 from pydantic import Field
 
 from schemas.incident import Alternative, Diagnosis, Evidence, Symptom
 from schemas.model import Model
 from schemas.vocabulary import Impact
+
+_DAY_MS: Final = 86_400_000
 
 
 class State(StrEnum):
@@ -124,6 +126,16 @@ class IncidentHistory(Model):
     touched_s: float | None = None
     ended_s: float | None = None
     lost_steps: int | None = None
+
+    @property
+    def began_s(self) -> float | None:
+        """Return the time of the first line of the cause, if opening can have followed it: within a day."""
+        first = self.diagnosed.diagnosis.first_cause if self.diagnosed else None
+        if first is None or first.time is None:
+            return None
+        time_s = first.time.timestamp()
+        since_ms = round((self.opened_s or 0.0) * 1000) - round(time_s * 1000)
+        return time_s if 0 <= since_ms <= _DAY_MS else None
 
     def after(self, happening: Happening, time_s: float) -> "IncidentHistory":
         """Return the incident after one more event."""

@@ -257,6 +257,11 @@ class CommandHistory(Model):
     lost_gpu_s: float | None = None
 
     @property
+    def held(self) -> CommandBlocked | None:
+        """Return what holds it back, `None` where nothing does, or it is too late for that."""
+        return self.blocked if self.state.pending else None
+
+    @property
     def incidents(self) -> tuple[str, ...]:
         """Return the incidents that it is for."""
         return (*((self.plan.incident,) if self.plan else ()), *(one.incident for one in self.joined))

@@ -18,7 +18,7 @@ from relight.transports.reading import batches, records
 from remediate import keeping
 from remediate.signing import NotAuthentic
 from schemas.command import CommandOutcome, CommandWithdrawal, RecoveryCommand, Signed
-from schemas.events import decoded
+from schemas.events import data_of, decoded
 from schemas.remedy import CommandHistory, CommandIssued, command_of
 
 _KEEPS_UP: Final = (INCIDENTS, OUTCOMES)
@@ -118,7 +118,7 @@ def _signed(log: EventLog, topic: str, keys: KeyFile, wrong: list[str]) -> Itera
         data = decoded(record.value).data
         assert isinstance(data, Signed), f"{topic} holds what does not belong there"
         try:
-            keys.keys.check(orjson.loads(record.value or b"{}")["data"])
+            keys.keys.check(data_of(record.value))
         except NotAuthentic as error:
             wrong.append(f"{record.place}@{record.offset} is not authentic: {error}")
         yield data

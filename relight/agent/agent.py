@@ -20,7 +20,7 @@ from relight.agent.gate import Gate, Party
 from relight.agent.port import Executor
 from relight.agent.reporting import Reporter
 from relight.agent.task import Step, Task
-from relight.agent.told import MEMBER, Told, data_of
+from relight.agent.told import MEMBER, Told
 from relight.agent.work import Report, Workshop
 from relight.keys import KeyFile
 from relight.metrics import StageMetrics
@@ -29,7 +29,7 @@ from relight.transports.port import EventLog, LogError, Outgoing, Partition, Rec
 from relight.transports.reading import batches
 from remediate.signing import NotAuthentic
 from schemas.command import CommandWithdrawal, OutcomeStatus, RecoveryCommand
-from schemas.events import NotAnEvent, decoded
+from schemas.events import NotAnEvent, data_of, decoded
 
 NAME: Final = "agent"
 LEASE_S: Final = 60.0

@@ -1,10 +1,10 @@
 """What an agent may do: checks commands before anything is done about them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from schemas.action import Action, ResourceKind, RestartProcess
+from remediate.ledger import jobs_of, touched_hosts
 from schemas.command import RecoveryCommand
 
 SKEW_S = 60.0
@@ -30,20 +30,13 @@ class Allowed:
             return "it was issued in the future: the clocks differ"
         if self.actions and command.action.kind not in self.actions:
             return f"this agent may not {command.action.kind}"
-        for one in command.action.resources:
-            if one.kind is ResourceKind.JOB and not _any(one.name, self.jobs):
-                return f"this agent may not touch job {one.name}"
-        for host in _hosts(command.action):
+        for job in jobs_of(command.action):
+            if not _any(job, self.jobs):
+                return f"this agent may not touch job {job}"
+        for host in touched_hosts(command.action):
             if not _any(host, self.hosts):
                 return f"this agent may not touch host {host}"
         return None
-
-
-def _hosts(action: Action) -> Iterator[str]:
-    """Yield the hosts that an action is done to, or on which it is done to a part of a job."""
-    yield from (one.name for one in action.resources if one.kind is ResourceKind.HOST)
-    if isinstance(action, RestartProcess) and action.host is not None:
-        yield action.host
 
 
 def _any(name: str, patterns: Sequence[str]) -> bool:

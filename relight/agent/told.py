@@ -6,9 +6,7 @@ a command is the one that carries it out.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
-
-import orjson
+from typing import Final
 
 from relight.keys import KeyFile
 from relight.topics import OUTCOMES
@@ -16,7 +14,7 @@ from relight.transports.port import EventLog, Partition
 from relight.transports.reading import batches
 from remediate.signing import NotAuthentic
 from schemas.command import CommandOutcome, OutcomeStatus
-from schemas.events import NotAnEvent, decoded
+from schemas.events import NotAnEvent, data_of, decoded
 
 MEMBER: Final = "agent"
 """Under this `before` has the name of the member that carries a command out."""
@@ -110,9 +108,3 @@ class Told:
         if known is None:
             known = self._said[outcome.command] = Said()
         known.add(outcome)
-
-
-def data_of(value: bytes | None) -> dict[str, Any]:
-    """Return the data of an event as it came; that is what is signed."""
-    data = orjson.loads(value or b"{}").get("data")
-    return data if isinstance(data, dict) else {}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from relight.incidents.cleaning import cleaned
 from relight.incidents.drawing import Drawing, drawing
+from relight.incidents.reading import SHORT
 from relight.incidents.rows import Row, row_of
 from relight.incidents.times import after, length, stamp
 from relight.reports.blame import blamed
@@ -84,10 +85,10 @@ def commands_of(document: IncidentDocument) -> tuple[Told, ...]:
 
 def _command_words(command: CommandHistory) -> str:
     assert command.plan is not None, "a command begins with its plan"
-    held = command.blocked
-    why = f"held back by {held.guard}: {held.reason}" if held and command.state.pending else command.reason
+    held = command.held
+    why = f"held back by {held.guard}: {held.reason}" if held else command.reason
     words = f"{command.plan.action.kind} {command.plan.target}, {command.state}"
-    return f"{words}{f': {why}' if why else ''} ({command.id[:8]})"
+    return f"{words}{f': {why}' if why else ''} ({command.id[:SHORT]})"
 
 
 def _headline(history: IncidentHistory, incident: Incident) -> str:

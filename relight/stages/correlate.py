@@ -16,7 +16,8 @@ from diagnose.correlation.cluster import Cluster
 from diagnose.correlation.evidence import Resolve
 from diagnose.correlation.reaction import Correlator
 from relight.metrics import StageMetrics
-from relight.stages.deadletters import refused
+from relight.stages.asking import Asking
+from relight.stages.deadletters import cluster_of, refused
 from relight.stages.snapshots import Snapshot, newest, written
 from relight.stages.watermark import Watermark
 from relight.topics import INCIDENTS, READS, SIGNALS
@@ -29,19 +30,16 @@ from schemas.signal import Heard, SourceRead, Tick, derived_id
 NAME: Final = "correlate"
 FLOOR: Final = "\0floor"
 """The key of the snapshot that says from where the partition's topics are to be read; no cluster is called so."""
-_RETRY_S: Final = 5.0
-"""A tick that does not come back is written again after this."""
 
 
 @dataclass(slots=True)
 class _Owned:
-    """A cluster whose partition this process has. `asked` is the number of the last tick that it wrote, and when."""
+    """A cluster whose partition this process has."""
 
     state: Cluster
     correlator: Correlator
     watermark: Watermark = field(default_factory=Watermark)
-    asked: int = 0
-    asked_s: float = 0.0
+    asking: Asking = field(default_factory=Asking)
 
 
 @dataclass(slots=True)
@@ -104,7 +102,7 @@ class Correlate:
                 event = decoded(record.value)
             except NotAnEvent as error:
                 self._metrics.dead_letter("not an event")
-                yield refused(NAME, _cluster(record), record, str(error))
+                yield refused(NAME, cluster_of(record), record, str(error))
                 continue
             for said in self._learn(share, event):
                 self._metrics.incident(said.type.name)
@@ -148,7 +146,7 @@ class Correlate:
     def _tick(self, owned: _Owned, now: float) -> Event | None:
         """Return the next tick, if there is a reason for one."""
         state = owned.state
-        if owned.asked > state.tick and now - owned.asked_s < _RETRY_S:
+        if owned.asking.waits(state.tick, now):
             return None
         reached = owned.watermark.time_s()
         if reached is None and not state.time_s:
@@ -157,8 +155,7 @@ class Correlate:
         due_s = owned.correlator.due_s(state)
         if not state.fresh and (due_s is None or time_s < due_s):
             return None
-        owned.asked, owned.asked_s = state.tick + 1, now
-        data = Tick(number=state.tick + 1, time_s=time_s)
+        data = Tick(number=owned.asking.next(state.tick, now), time_s=time_s)
         name = derived_id("tick", state.name, data.number)
         return Event(name, state.name, state.name, time_s, data)
 
@@ -176,7 +173,3 @@ class Correlate:
             for record in records:
                 with suppress(NotAnEvent):
                     yield decoded(record.value), record.offset
-
-
-def _cluster(record: Record) -> str:
-    return (record.key or b"unknown").decode("utf-8", "replace")

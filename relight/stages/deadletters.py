@@ -15,6 +15,11 @@ KEPT_BYTES: Final = 2 * 1024 * 1024 - 64 * 1024
 _REASON: Final = 1000
 
 
+def cluster_of(record: Record) -> str:
+    """Return the cluster that a record's key names, where what is in it cannot be read."""
+    return (record.key or b"unknown").decode("utf-8", "replace")
+
+
 def refused(stage: str, cluster: str, record: Record, reason: str) -> Outgoing:
     """Return the dead letter of a record. Its id follows from where the record was: it is the same when read again."""
     value, reason = record.value, reason[:_REASON]

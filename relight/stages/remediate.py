@@ -9,16 +9,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
 from ingest.redaction import masked
 from relight.keys import KeyFile
 from relight.metrics import StageMetrics
-from relight.stages.deadletters import refused
+from relight.stages.asking import RETRY_S, Asking
+from relight.stages.deadletters import cluster_of, refused
 from relight.stages.publishing import published
-from relight.stages.remedies import FLOOR, NAME, begun, everywhere_kept, restored
+from relight.stages.remedies import FLOOR, NAME, Restored, restored
 from relight.stages.snapshots import Snapshot, written
 from relight.topics import INCIDENTS, OUTCOMES, READS
 from relight.transports.port import EventLog, Outgoing, Partition, Record
@@ -28,7 +29,7 @@ from remediate.planner import Planner
 from remediate.signing import NotAuthentic
 from remediate.silences import check_patterns
 from schemas.command import REFUSED, CommandOutcome, Request
-from schemas.events import Event, NotAnEvent, decoded, encoded
+from schemas.events import Event, NotAnEvent, data_of, decoded, encoded
 from schemas.playbook import Playbook
 from schemas.policy import Policy
 from schemas.remedy import OutcomeAdmitted, PolicyAdopted, RemediationTick, RequestAdmitted
@@ -40,28 +41,25 @@ _GAP: Final = 5
 """The last offsets of a partition may be those of transactions."""
 _OLD_S: Final = 3600.0
 """A request that is older than this when it comes to its topic is one that was made before."""
-_RETRY_S: Final = 5.0
-"""A tick that does not come back is written again after this."""
 
 
 @dataclass(slots=True)
 class _Owned:
-    """A cluster whose partition this process has. `asked` is the number of the last tick that it wrote, and when."""
+    """A cluster whose partition this process has. `adopted_s` is when the policy was written last."""
 
     cases: Cases
     planner: Planner
-    asked: int = 0
-    asked_s: float = 0.0
+    asking: Asking = field(default_factory=Asking)
     adopted_s: float = 0.0
 
 
 @dataclass(slots=True)
 class _Share:
-    """A partition. `everywhere` are the requests that are for all clusters, for those that are heard of later."""
+    """A partition: the state of its clusters, and what this process does with each."""
 
     position: int
+    state: Restored
     owned: dict[str, _Owned] = field(default_factory=dict)
-    everywhere: list[Event] = field(default_factory=list)
     changed: set[str] = field(default_factory=set)
     snapshot_s: float = field(default_factory=time.monotonic)
 
@@ -98,12 +96,9 @@ class Remediate:
             if position < (end := self._log.spans(partition.topic)[partition.number].end):
                 self._behind[partition] = end, time.monotonic() + _BEHIND_S
             return
-        share = self._shares[partition] = _Share(position)
-        rebuilt = restored(self._log, partition.number, position)
-        share.owned = {name: self._owning(cases) for name, cases in rebuilt.clusters.items()}
-        share.everywhere = rebuilt.everywhere
-        for owned in share.owned.values():
-            owned.cases.look_at_all()
+        share = self._shares[partition] = _Share(position, restored(self._log, partition.number, position))
+        for cases in share.state.clusters.values():
+            self._own(share, cases).cases.look_at_all()
         share.changed = set(share.owned)
         share.snapshot_s = time.monotonic()
 
@@ -124,10 +119,10 @@ class Remediate:
                     yield from self._admitted(record)
             except NotAnEvent as error:
                 self._metrics.dead_letter("not an event")
-                yield refused(NAME, _cluster(record), record, str(error))
+                yield refused(NAME, cluster_of(record), record, str(error))
             except NotAuthentic as error:
                 self._metrics.dead_letter("not authentic")
-                yield refused(NAME, _cluster(record), record, f"it is not believed: {error}")
+                yield refused(NAME, cluster_of(record), record, f"it is not believed: {error}")
 
     def beat(self) -> Iterable[Outgoing]:
         """Return the ticks, the policies and the snapshots that are due."""
@@ -153,16 +148,12 @@ class Remediate:
             return
         share.position = record.offset + 1
         event = decoded(record.value)
-        if event.cluster == EVERYWHERE:
-            if not isinstance(event.data, RequestAdmitted):
-                raise NotAnEvent("only requests can be for all clusters")
-            share.everywhere.append(event)
-        for owned in self._concerned(share, event):
-            share.changed.add(owned.cases.name)
-            for said in owned.planner.follow(owned.cases, event):
+        for cases in share.state.concerned(event):
+            share.changed.add(cases.name)
+            for said in self._own(share, cases).planner.follow(cases, event):
                 self._metrics.incident(said.type.name)
                 yield Outgoing(INCIDENTS, encoded(said), said.cluster.encode(), partition=record.partition)
-                yield from published(said, owned.cases, self._commands.keys)
+                yield from published(said, cases, self._commands.keys)
 
     def _admitted(self, record: Record) -> Iterator[Outgoing]:
         """Yield what an orchestrator or a person says as a fact. Raises: NotAnEvent, NotAuthentic."""
@@ -171,7 +162,7 @@ class Remediate:
         if not isinstance(said, CommandOutcome | Request) or not isinstance(said, expected):
             raise NotAnEvent(f"it does not belong to {record.topic}")
         keys = self._outcomes if record.topic == OUTCOMES else self._requests
-        keys.keys.check(_data(record.value))
+        keys.keys.check(data_of(record.value))
         if isinstance(said, Request):
             _check(said, record)
         elif said.cluster == EVERYWHERE:
@@ -200,7 +191,7 @@ class Remediate:
     def _adopted(self, owned: _Owned, now: float) -> Event | None:
         """Return the policy, if it is not in force yet."""
         cases = owned.cases
-        if (cases.policy, cases.playbooks) == (self._policy, self._digest) or now - owned.adopted_s < _RETRY_S:
+        if (cases.policy, cases.playbooks) == (self._policy, self._digest) or now - owned.adopted_s < RETRY_S:
             return None
         owned.adopted_s = now
         data = PolicyAdopted(policy=self._policy, playbooks=self._digest)
@@ -212,14 +203,13 @@ class Remediate:
         cases = owned.cases
         if (cases.policy, cases.playbooks) != (self._policy, self._digest):
             return None
-        if owned.asked > cases.tick and now - owned.asked_s < _RETRY_S:
+        if owned.asking.waits(cases.tick, now):
             return None
         time_s = self._time_s(cases)
         due_s = owned.planner.due_s(cases)
         if not cases.fresh and (due_s is None or time_s < due_s):
             return None
-        owned.asked, owned.asked_s = cases.tick + 1, now
-        data = RemediationTick(number=cases.tick + 1, time_s=time_s)
+        data = RemediationTick(number=owned.asking.next(cases.tick, now), time_s=time_s)
         return Event(derived_id("remediation", cases.name, data.number), cases.name, cases.name, time_s, data)
 
     def _time_s(self, cases: Cases) -> float:
@@ -231,19 +221,13 @@ class Remediate:
             state = keeping.kept(share.owned[name].cases)
             yield from written(Snapshot(NAME, name, keeping.VERSION, share.position, state), name, partition.number)
         share.changed.clear()
-        floor = Snapshot(NAME, FLOOR, keeping.VERSION, share.position, everywhere_kept(share.everywhere))
+        floor = Snapshot(NAME, FLOOR, keeping.VERSION, share.position, share.state.everywhere_kept)
         yield from written(floor, FLOOR, partition.number)
 
-    def _concerned(self, share: _Share, event: Event) -> list[_Owned]:
-        """Return the clusters that an event is about."""
-        if event.cluster == EVERYWHERE:
-            return list(share.owned.values())
-        if event.cluster not in share.owned:
-            share.owned[event.cluster] = self._owning(begun(event.cluster, share.everywhere))
-        return [share.owned[event.cluster]]
-
-    def _owning(self, cases: Cases) -> _Owned:
-        return _Owned(cases, Planner(self._playbooks))
+    def _own(self, share: _Share, cases: Cases) -> _Owned:
+        if cases.name not in share.owned:
+            share.owned[cases.name] = _Owned(cases, Planner(self._playbooks))
+        return share.owned[cases.name]
 
 
 def digest(playbooks: Iterable[Playbook]) -> str:
@@ -260,12 +244,3 @@ def _check(request: Request, record: Record) -> None:
         check_patterns(request.matchers)
     except ValueError as error:
         raise NotAnEvent(str(error)) from None
-
-
-def _data(value: bytes | None) -> dict[str, Any]:
-    data = orjson.loads(value or b"{}")["data"]
-    return data if isinstance(data, dict) else {}
-
-
-def _cluster(record: Record) -> str:
-    return (record.key or b"unknown").decode("utf-8", "replace") or "unknown"

@@ -1,6 +1,7 @@
 """The state of remediation, read from the topics: for the stage that has a partition, and for people who look at it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -25,35 +26,31 @@ class Restored:
     clusters: dict[str, Cases] = field(default_factory=dict)
     everywhere: list[Event] = field(default_factory=list)
 
-    def take(self, event: Event) -> None:
-        """Take in an event."""
-        if event.cluster == EVERYWHERE:
-            if not isinstance(event.data, RequestAdmitted):
-                return
-            self.everywhere.append(event)
-            for cases in self.clusters.values():
-                cases.apply(event)
-            return
-        self.cluster(event.cluster).apply(event)
+    def concerned(self, event: Event) -> list[Cases]:
+        """Return the clusters that an event is about; what is for all of them is kept for those to come.
+
+        Raises:
+            NotAnEvent: it is for all of them, and none that can be.
+        """
+        if event.cluster != EVERYWHERE:
+            return [self.cluster(event.cluster)]
+        if not isinstance(event.data, RequestAdmitted):
+            raise NotAnEvent("only requests can be for all clusters")
+        self.everywhere.append(event)
+        return list(self.clusters.values())
 
     def cluster(self, name: str) -> Cases:
-        """Return a cluster, which begins here if nothing was heard of it before."""
+        """Return a cluster. One that was not heard of begins here: what was for all of them is for it too."""
         if name not in self.clusters:
-            self.clusters[name] = begun(name, self.everywhere)
+            cases = self.clusters[name] = Cases(name)
+            for event in self.everywhere:
+                cases.apply(event)
         return self.clusters[name]
 
-
-def begun(cluster: str, everywhere: Sequence[Event]) -> Cases:
-    """Return a cluster of which nothing was heard before; what is for all of them is for it too."""
-    cases = Cases(cluster)
-    for event in everywhere:
-        cases.apply(event)
-    return cases
-
-
-def everywhere_kept(everywhere: Sequence[Event]) -> dict[str, Any]:
-    """Return the requests that are for all clusters as JSON can hold them."""
-    return {"everywhere": [encoded(event).decode() for event in everywhere]}
+    @property
+    def everywhere_kept(self) -> dict[str, Any]:
+        """Return the requests that are for all clusters as JSON can hold them."""
+        return {"everywhere": [encoded(event).decode() for event in self.everywhere]}
 
 
 def restored(log: EventLog, number: int, until: int | None = None) -> Restored:
@@ -70,12 +67,10 @@ def restored(log: EventLog, number: int, until: int | None = None) -> Restored:
     covered = {name: snapshot.covers for name, snapshot in kept.items()} | {EVERYWHERE: floor.covers if floor else 0}
     for records in batches(log, Partition(INCIDENTS, number), floor.covers if floor else None, until):
         for record in records:
-            try:
+            with suppress(NotAnEvent):  # it was refused when it was read first
                 event = decoded(record.value)
-            except NotAnEvent:
-                continue  # it was refused when it was read first
-            if record.offset >= covered.get(event.cluster, 0):
-                found.take(event)
+                for cases in found.concerned(event) if record.offset >= covered.get(event.cluster, 0) else ():
+                    cases.apply(event)
     return found
 
 

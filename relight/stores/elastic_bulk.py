@@ -71,9 +71,13 @@ class Bulk:
         Raises:
             StoreError: some may be kept, and all may be written again.
         """
-        fitting = [action for action in actions if len(action.id.encode()) <= ID_BYTES]
-        reason = f"its id is longer than {ID_BYTES} bytes"
-        refused = [Refusal(one.of, one.id, reason) for one in actions if len(one.id.encode()) > ID_BYTES]
+        fitting: list[Action] = []
+        refused: list[Refusal] = []
+        for one in actions:
+            if len(one.id.encode()) <= ID_BYTES:
+                fitting.append(one)
+            else:
+                refused.append(Refusal(one.of, one.id, f"its id is longer than {ID_BYTES} bytes"))
         return refused + [refusal for part in _parts(fitting, self._size) for refusal in self._written(part)]
 
     def _written(self, actions: Sequence[Action]) -> Iterator[Refusal]:

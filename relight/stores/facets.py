@@ -60,9 +60,7 @@ def facets(document: IncidentDocument) -> Facets:
     """Return what an incident is found by. One that has no diagnosis yet is `unknown`."""
     history = document.history
     found = history.diagnosed.diagnosis if history.diagnosed else None
-    first = found.first_cause if found else None
-    opened_ms = _ms(history.opened_s) or 0
-    began_ms = _began_ms(first, opened_ms)
+    opened_ms, began_ms = _ms(history.opened_s) or 0, _ms(history.began_s)
     ended_ms, impact = _ms(history.ended_s), history.diagnosed.impact if history.diagnosed else Impact.NONE
     ranks = len(found.scope.ranks) if found else 0
     since_ms = opened_ms if began_ms is None else began_ms
@@ -92,14 +90,6 @@ def facets(document: IncidentDocument) -> Facets:
         lost_gpu_ms=ranks * max(0, until_ms - since_ms) if ranks and impact is Impact.FAILED else None,
         words=" ".join(islice(_words(document), _WORDS)),
     )
-
-
-def _began_ms(first: Place | None, opened_ms: int) -> int | None:
-    """Return the time of the first line of the cause, if opening can have followed it."""
-    if first is None or first.time is None:
-        return None
-    time_ms = round(first.time.timestamp() * 1000)
-    return time_ms if 0 <= opened_ms - time_ms <= _DAY_MS else None
 
 
 def _cut(name: str) -> str:
