@@ -12,6 +12,7 @@ from typing import Final
 import click
 
 from bench.chaos.campaign import Outcome, Where, campaign
+from bench.complaining import complain
 from tests.servers.kafka_server import KafkaServer
 
 _ROUNDS: Final = 50
@@ -40,7 +41,7 @@ def main(rounds: int, kind: str, seed: int, every: int, below: Path | None) -> N
         total.counts += outcome.counts
         if outcome.complaints:
             _print(total, kind)
-            _complain(outcome, folder)
+            complain(outcome.seed, outcome.complaints, "logs, topics", folder)
             sys.exit(1)
         shutil.rmtree(folder)
     _print(total, kind)
@@ -69,13 +70,6 @@ def _print(total: Outcome, kind: str) -> None:
     click.echo(f"{kind}, from seed {total.seed} on: {total.rounds} rounds in {total.seconds:.0f} s")
     for name, number in sorted(total.counts.items()):
         click.echo(f"  {number:9,} {name}")
-
-
-def _complain(outcome: Outcome, folder: Path) -> None:
-    click.echo(f"WRONG, seed {outcome.seed}: {outcome.complaints[0]}")
-    for complaint in outcome.complaints[1:20]:
-        click.echo(f"  also: {complaint}")
-    click.echo(f"{len(outcome.complaints)} complaints; logs, topics and what the processes printed are in {folder}")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Final
 
 import click
 
+from bench.complaining import complain
 from bench.remediation_chaos.campaign import Outcome, Where, campaign
 from bench.remediation_chaos.servers import SYSTEMS, kafka_in, systems_in
 
@@ -38,7 +39,7 @@ def main(rounds: int, kind: str, seed: int, every: int, names: Sequence[str], be
         outcome = campaign(Where(folder, address, variables), systems, rounds, seed, every, say)
     _print(outcome, kind)
     if outcome.complaints:
-        _complain(outcome, folder)
+        complain(outcome.seed, outcome.complaints, "topics", folder)
         sys.exit(1)
     shutil.rmtree(folder)
     click.echo("nothing twice, nothing lost")
@@ -55,13 +56,6 @@ def _print(outcome: Outcome, kind: str) -> None:
     click.echo(f"| | {' | '.join(_COLUMNS)} |")
     for name, row in outcome.table.items():
         click.echo(f"| {name} | {' | '.join(str(row[column]) for column in _COLUMNS)} |")
-
-
-def _complain(outcome: Outcome, folder: Path) -> None:
-    click.echo(f"WRONG, seed {outcome.seed}: {outcome.complaints[0]}")
-    for complaint in outcome.complaints[1:20]:
-        click.echo(f"  also: {complaint}")
-    click.echo(f"{len(outcome.complaints)} complaints; topics and what the processes printed are in {folder}")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from relight.notify.posting import JSON, Poster
 from relight.notify.ways import posted
 
 HEADER_CHARACTERS: Final = 150
-SECTION_CHARACTERS: Final = 3000
 _MENTION: Final = re.compile(r"(?<!\w)@(?=\w)")
 
 

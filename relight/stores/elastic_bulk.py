@@ -13,7 +13,6 @@ from relight.stores.port import Refusal, StoreFull, StoreRefused, StoreUnavailab
 from relight.stores.waiting import NEVER, Waited
 
 BULK_BYTES: Final = 4 * 1024 * 1024
-TRIES: Final = 6
 ID_BYTES: Final = 512
 """No id may be longer; for one that is, Elasticsearch refuses all that is written with it."""
 _WAITS_S: Final = (0.1, 0.3, 1.0, 2.0, 4.0)

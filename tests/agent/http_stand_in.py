@@ -1,20 +1,17 @@
 """A real HTTP server that answers as it is told, and keeps what it was asked: also one that hangs, or hangs up."""
 
 import socket
-import ssl
 import struct
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from shutil import which
-from threading import Event, Thread
+from threading import Event
 from typing import Any
 
 import orjson
-import pytest
+
+from tests.servers.listening import Quiet, listening
 
 
 @dataclass(frozen=True)
@@ -75,32 +72,17 @@ def http_server(*answers: Says, port: int = 0, certificate: Path | None = None) 
     class Handler(_Handler):
         server_state = state
 
-    with _Listener(("127.0.0.1", port), Handler) as server:
-        if certificate is not None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(certificate)
-            server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-        state.url = f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_address[1]}"
-        thread = Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
+    with listening(Handler, port, certificate) as state.url:
         try:
             yield state
         finally:
             state.stopped.set()
-            server.shutdown()
-            thread.join()
 
 
-class _Listener(ThreadingHTTPServer):
-    def handle_error(self, *_: object) -> None:
-        """Say nothing: that a client hangs up is what tests are about."""
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Quiet):
     server_state: Server
-    protocol_version = "HTTP/1.1"
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - so is it called
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.server_state.asked.append(Asked(self.path, dict(self.headers.items()), body))
         answer = self.server_state.next()
@@ -125,18 +107,3 @@ class _Handler(BaseHTTPRequestHandler):
                     break
         else:
             self.wfile.write(answer.body)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-def made_certificate(folder: Path) -> Path:
-    """Return a PEM file of a key and a certificate for 127.0.0.1 that is its own authority; `ca.pem` lies beside."""
-    if which("openssl") is None:
-        pytest.skip("NOT TESTED: there is no `openssl`")
-    key = ["-newkey", "rsa:2048", "-nodes", "-keyout", str(folder / "key.pem"), "-out", str(folder / "ca.pem")]
-    whose = ["-subj", "/CN=stand-in", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
-    subprocess.run(["openssl", "req", "-x509", *key, *whose], capture_output=True, check=True)
-    both = folder / "both.pem"
-    both.write_text((folder / "key.pem").read_text() + (folder / "ca.pem").read_text())
-    return both

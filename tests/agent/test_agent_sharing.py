@@ -8,7 +8,7 @@ import pytest
 from relight.agent.allowed import Allowed
 from relight.agent.port import ActionRejected, Effect
 from schemas.action import CordonNode
-from schemas.command import OutcomeStatus
+from schemas.command import OutcomeStatus, RecoveryCommand
 from tests.agent.lives import LEASE_S, PATIENCE_S, Lab, Life, Notebook
 
 SUCCEEDED = OutcomeStatus.SUCCEEDED
@@ -41,9 +41,8 @@ def test_two_agents_share_the_commands_and_each_is_carried_out_once(lab: Lab, no
     second.end()
 
 
-def test_what_is_carried_out_while_its_partition_is_lost_and_comes_back_is_not_done_twice(
-    lab: Lab, notebook: Notebook
-) -> None:
+def begun_and_shared(lab: Lab, notebook: Notebook) -> tuple[list[RecoveryCommand], Life, Life]:
+    """Let one agent begin two commands, and another come that gets one of their partitions; nothing ends yet."""
     notebook.before.clear()
     commands, first = [lab.command(1), lab.command(2)], Life(lab, notebook, name="a")
     first.until(lambda: len(first.share) == 2)
@@ -52,6 +51,13 @@ def test_what_is_carried_out_while_its_partition_is_lost_and_comes_back_is_not_d
     first.until(lambda: len(notebook.noted("began")) == 2)
     second = Life(lab, Notebook(notebook.path), name="b")
     shared(first, second)
+    return commands, first, second
+
+
+def test_what_is_carried_out_while_its_partition_is_lost_and_comes_back_is_not_done_twice(
+    lab: Lab, notebook: Notebook
+) -> None:
+    commands, first, second = begun_and_shared(lab, notebook)
     together_s = time.monotonic() + 0.5
     together(lambda: time.monotonic() > together_s, first, second)
     second.end()
@@ -67,14 +73,7 @@ def test_what_is_carried_out_while_its_partition_is_lost_and_comes_back_is_not_d
 def test_who_gets_a_partition_leaves_it_to_who_has_lost_it_to_end_what_that_has_begun(
     lab: Lab, notebook: Notebook
 ) -> None:
-    notebook.before.clear()
-    commands, first = [lab.command(1), lab.command(2)], Life(lab, notebook, name="a")
-    first.until(lambda: len(first.share) == 2)
-    lab.send(commands[0], partition=0)
-    lab.send(commands[1], partition=1)
-    first.until(lambda: len(notebook.noted("began")) == 2)
-    second = Life(lab, Notebook(notebook.path), name="b")
-    shared(first, second)
+    commands, first, second = begun_and_shared(lab, notebook)
     longer_s = time.monotonic() + 3 * LEASE_S
     together(lambda: time.monotonic() > longer_s, first, second)
     assert notebook.done == [], "for as long as the first one says that it is at it"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from http_stand_in import Says, Server, free_port, http_server, made_certificate
+from http_stand_in import Says, Server, free_port, http_server
 from pydantic import ValidationError
 from smtp_stand_in import smtp_server
 from some_commands import command, on_host, reboot, seen, stopping, terms
@@ -27,6 +27,7 @@ from relight.agent.port import (
 from relight.settings import Misconfigured, agents
 from schemas.action import Notify
 from schemas.command import RecoveryCommand
+from tests.servers.listening import made_certificate
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from http_stand_in import Says, Server, free_port, http_server, made_certificate
+from http_stand_in import Says, Server, free_port, http_server
 from pydantic import ValidationError
 from some_commands import reboot, stopping, terms
 
@@ -16,6 +16,7 @@ from relight.agent.port import ActionError, ActionFailed, ActionRejected, Action
 from relight.notify.posting import ANSWER_BYTES
 from relight.settings import Misconfigured, agents
 from schemas.events import decoded
+from tests.servers.listening import made_certificate
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from telling import Telling, small_log
 
 from diagnose.matching.scanner import Scanner
 from diagnose.matching.stream import Matcher
@@ -134,21 +135,8 @@ def test_records_that_cannot_be_read_are_passed_over(scanner: Scanner) -> None:
 
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[EmbeddedLog]:
-    with EmbeddedLog(tmp_path / "relight.db", durable=False) as log:
-        log.create(specs(log_partitions=1, cluster_partitions=1))
+    with small_log(tmp_path) as log:
         yield log
-
-
-class Telling(EmbeddedStore):
-    """A store that tells what was put there, also what it had already."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, durable=False)
-        self.put: list[LogRecord] = []
-
-    def put_lines(self, lines: Sequence[LogRecord]) -> Sequence[Refusal]:
-        self.put += lines
-        return super().put_lines(lines)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from telling import Telling, small_log
 
 from relight.rebuild import BATCH_BYTES, rebuild
 from relight.settings import settings
@@ -22,21 +23,8 @@ NOW_MS = 1_700_000_000_000
 
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[EmbeddedLog]:
-    with EmbeddedLog(tmp_path / "relight.db", durable=False) as log:
-        log.create(specs(log_partitions=1, cluster_partitions=1))
+    with small_log(tmp_path) as log:
         yield log
-
-
-class Telling(EmbeddedStore):
-    """A store that tells what was put there, also what it had already."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, durable=False)
-        self.put: list[LogRecord] = []
-
-    def put_lines(self, lines: Sequence[LogRecord]) -> Sequence[Refusal]:
-        self.put += lines
-        return super().put_lines(lines)
 
 
 @pytest.fixture

@@ -9,17 +9,16 @@ objects.
 import base64
 import json
 import re
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.parser import BytesParser
 from email.policy import HTTP
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.servers.listening import Quiet, listening
 
 Object = dict[str, Any]
 TYPES = ("index-pattern", "search", "dashboard", "lens", "visualization", "tag", "map")
@@ -55,29 +54,14 @@ def kibana_stand_in(certificate: Path | None = None) -> Iterator[Kibana]:
     class Handler(_Handler):
         kibana = state
 
-    with _Server(("127.0.0.1", 0), Handler) as server:
-        if certificate is not None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(certificate)
-            server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-        state.url = f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_address[1]}"
-        thread = Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
+    with listening(Handler, certificate=certificate) as state.url:
         yield state
-        server.shutdown()
-        thread.join()
 
 
-class _Server(ThreadingHTTPServer):
-    def handle_error(self, *_: object) -> None:
-        """Say nothing: that a client hangs up, as one does that trusts no certificate, is what tests are about."""
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Quiet):
     kibana: Kibana
-    protocol_version = "HTTP/1.1"
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - so is it called
         self.kibana.asked.append(("GET", self.path))
         if self.kibana.starting:
             self._send(503, b"Kibana server is not ready yet", "text/html")
@@ -93,7 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._error(404, "Not Found")
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - so is it called
         self.kibana.asked.append(("POST", self.path))
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path = urlsplit(self.path)
@@ -170,6 +154,3 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("kbn-name", "kibana")
         self.end_headers()
         self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""

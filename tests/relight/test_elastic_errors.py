@@ -4,10 +4,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -32,6 +29,7 @@ from schemas.shipped import Shipped
 from tests.contract.store_stories import document, events, line
 from tests.servers.elasticsearch_server import ElasticsearchServer
 from tests.servers.guarded import PASSWORD, USER, guarded
+from tests.servers.listening import Door, listening
 from tests.servers.process import free_ports
 
 pytestmark = pytest.mark.elasticsearch
@@ -81,45 +79,19 @@ def door(
     changed: Callable[[bytes], bytes] = lambda found: found,
 ) -> Iterator[str]:
     """Give the address of a proxy: `before` may answer in place of the server, whose answers can be `changed`."""
-    behind = urlsplit(url)
 
-    class Door(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    class Own(Door):
+        behind = urlsplit(url)
 
-        def serve(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            if own := before(self.path, body):
-                self.answer(*own, "application/json" if own[1].startswith(b"{") else "text/html")
-                return
-            headers = {name: self.headers[name] for name in ("Accept", "Content-Type") if name in self.headers}
-            connection = HTTPConnection(behind.hostname or "", behind.port, timeout=30)
-            connection.request(self.command, self.path, body, headers)
-            found = connection.getresponse()
-            self.answer(found.status, changed(found.read()), found.getheader("Content-Type", "application/json"))
-            connection.close()
+        def answered(self, body: bytes) -> tuple[int, bytes, str] | None:
+            own = before(self.path, body)
+            return own and (*own, "application/json" if own[1].startswith(b"{") else "text/html")
 
-        def answer(self, status: int, body: bytes, kind: str) -> None:
-            self.send_response(status)
-            self.send_header("X-Elastic-Product", "Elasticsearch")
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
+        def changed(self, found: bytes) -> bytes:
+            return changed(found)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = serve  # noqa: N815 - as http.server calls them
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Door) as server:
-        thread = Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with listening(Own) as address:
+        yield address
 
 
 def through(store: ElasticStore, address: str, **more: object) -> ElasticStore:

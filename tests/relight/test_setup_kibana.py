@@ -2,11 +2,9 @@
 
 import json
 import re
-import subprocess
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 import pytest
@@ -18,6 +16,7 @@ from relight.assets.saved_objects import ndjson, saved_objects
 from relight.cli import main
 from relight.kibana import KibanaRefused, KibanaUnavailable
 from relight.settings import models
+from tests.servers.listening import made_certificate
 from tests.servers.process import free_ports
 
 PREFIX = "relight"
@@ -218,15 +217,7 @@ def test_an_object_that_refers_to_what_is_not_there_is_told_with_what_is_missing
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A key with a certificate for 127.0.0.1 that is its own authority."""
-    if which("openssl") is None:
-        pytest.skip("NOT TESTED: there is no `openssl`")
-    folder = tmp_path_factory.mktemp("tls")
-    key = ["-newkey", "rsa:2048", "-nodes", "-keyout", str(folder / "key.pem"), "-out", str(folder / "ca.pem")]
-    whose = ["-subj", "/CN=kibana", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
-    subprocess.run(["openssl", "req", "-x509", *key, *whose], capture_output=True, check=True)
-    both = folder / "both.pem"
-    both.write_text((folder / "key.pem").read_text() + (folder / "ca.pem").read_text())
-    return both
+    return made_certificate(tmp_path_factory.mktemp("tls"))
 
 
 def test_with_the_ca_file_the_server_is_believed_and_without_it_not(certificate: Path) -> None:

@@ -388,29 +388,19 @@ class _Carrier(BaseHTTPRequestHandler):
         """Print nothing."""
 
 
-class Nodes:
-    """Stands in for the scheduler and the kubelets.
+class _Controller:
+    """Looks after the objects of a kind, again and again, in a thread of its own."""
 
-    A pod gets the first node by name that takes pods and that its affinity does not exclude. It ends as soon as it is
-    told to, but not on nodes in `dead`. It runs until then; `pods` has the uid and the name of each that ever ran.
-    """
+    kind: str
 
-    def __init__(self, client: Client, names: tuple[str, ...]) -> None:
-        """Register the nodes and begin."""
-        self.dead: set[str] = set()
-        self.pods: dict[str, str] = {}
-        self._client, self._names, self._stop = client, names, threading.Event()
-        for name in names:
-            self.register(name)
+    def __init__(self, client: Client) -> None:
+        """Take what asks the API server."""
+        self._client, self._stop = client, threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
 
-    def register(self, name: str) -> None:
-        """Make a node, which goes by its name in upper case letters as well."""
-        labels = {"kubernetes.io/hostname": f"{name}.example"}
-        self._client.ask("POST", "/api/v1/nodes", {"metadata": {"name": name, "labels": labels}})
-        self._client.ask("PATCH", f"/api/v1/nodes/{name}/status", {"status": {"conditions": [_READY]}})
-        self._client.ask("PATCH", f"/api/v1/nodes/{name}", {"spec": {"taints": None}})
+    def begin(self) -> None:
+        """Begin to work."""
+        self._thread.start()
 
     def stop(self) -> None:
         """Stop working."""
@@ -420,9 +410,39 @@ class Nodes:
     def _work(self) -> None:
         while not self._stop.wait(0.03):
             with suppress(AssertionError, urllib3.exceptions.HTTPError):
-                for pod in self._client.items("/api/v1/pods"):
+                for one in self._client.items(self.kind):
                     with suppress(AssertionError):
-                        self._look_after(pod)
+                        self._look_after(one)
+
+    def _look_after(self, one: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+
+class Nodes(_Controller):
+    """Stands in for the scheduler and the kubelets.
+
+    A pod gets the first node by name that takes pods and that its affinity does not exclude. It ends as soon as it is
+    told to, but not on nodes in `dead`. It runs until then; `pods` has the uid and the name of each that ever ran.
+    """
+
+    kind = "/api/v1/pods"
+
+    def __init__(self, client: Client, names: tuple[str, ...]) -> None:
+        """Register the nodes and begin."""
+        self.dead: set[str] = set()
+        self.pods: dict[str, str] = {}
+        super().__init__(client)
+        self._names = names
+        for name in names:
+            self.register(name)
+        self.begin()
+
+    def register(self, name: str) -> None:
+        """Make a node, which goes by its name in upper case letters as well."""
+        labels = {"kubernetes.io/hostname": f"{name}.example"}
+        self._client.ask("POST", "/api/v1/nodes", {"metadata": {"name": name, "labels": labels}})
+        self._client.ask("PATCH", f"/api/v1/nodes/{name}/status", {"status": {"conditions": [_READY]}})
+        self._client.ask("PATCH", f"/api/v1/nodes/{name}", {"spec": {"taints": None}})
 
     def _look_after(self, pod: dict[str, Any]) -> None:
         meta, spec = pod["metadata"], pod["spec"]
@@ -448,27 +468,16 @@ class Nodes:
         return None
 
 
-class Operator:
+class Operator(_Controller):
     """Stands in for Kubeflow's training operator: makes the pods of PyTorchJobs, and ends those of suspended ones."""
+
+    kind = "/apis/kubeflow.org/v1/pytorchjobs"
 
     def __init__(self, client: Client, knows_suspend: bool = True) -> None:
         """Register what a PyTorchJob is and begin."""
-        self._client, self._stop = client, threading.Event()
+        super().__init__(client)
         client.ask("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", _definition(knows_suspend))
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop working."""
-        self._stop.set()
-        self._thread.join()
-
-    def _work(self) -> None:
-        while not self._stop.wait(0.03):
-            with suppress(AssertionError, urllib3.exceptions.HTTPError):
-                for job in self._client.items("/apis/kubeflow.org/v1/pytorchjobs"):
-                    with suppress(AssertionError):
-                        self._look_after(job)
+        self.begin()
 
     def _look_after(self, job: dict[str, Any]) -> None:
         meta = job["metadata"]
