@@ -17,7 +17,7 @@ from remediate.judgement import LONGEST_S, Verdict, judged, made_way
 from remediate.ladders import action_of
 from remediate.ledger import has_effect
 from schemas.action import ACTIONS, Action, Notify
-from schemas.command import CommandOutcome, OutcomeStatus, Request, RequestKind
+from schemas.command import REASON_CHARACTERS, CommandOutcome, OutcomeStatus, Request, RequestKind
 from schemas.events import Event
 from schemas.history import State
 from schemas.playbook import Playbook
@@ -233,7 +233,7 @@ class Reaction:
             action=step.action,
             target=str(resources[0]) if resources else "none",
             affects=resources,
-            why=step.why[:2000],
+            why=step.why[:REASON_CHARACTERS],
             approval=step.approval,
             patience_s=step.patience_s,
         )
@@ -283,7 +283,7 @@ class Reaction:
     def _held(self, command: CommandHistory, case: Case, found: Held) -> None:
         if found.until_s is not None:
             self.opens_s = min(found.until_s, self.opens_s or found.until_s)
-        blocked = CommandBlocked(guard=found.guard, reason=found.reason[:2000])
+        blocked = CommandBlocked(guard=found.guard, reason=found.reason[:REASON_CHARACTERS])
         if command.blocked == blocked:
             return
         opens = found.guard is Guard.BREAKER and self.cases.breaker_s is None

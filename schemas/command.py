@@ -10,7 +10,12 @@ from schemas.model import Model
 from schemas.record import LATEST_S
 from schemas.vocabulary import Severity
 
-Reason = Annotated[str, StringConstraints(max_length=2000)]
+REASON_CHARACTERS: Final = 2000
+"""As long may be what is said for people."""
+OUTPUT_CHARACTERS: Final = 8000
+"""As much of what an action has printed is kept, counted from its end."""
+
+Reason = Annotated[str, StringConstraints(max_length=REASON_CHARACTERS)]
 """Why, in words for people."""
 
 
@@ -103,7 +108,7 @@ class CommandOutcome(Signed):
     by: Name
     at_s: Seconds
     reason: Reason = ""
-    output: str = Field(default="", max_length=8000)
+    output: str = Field(default="", max_length=OUTPUT_CHARACTERS)
     before: dict[str, str] = {}
     healthy: bool | None = None
 

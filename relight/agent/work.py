@@ -24,13 +24,11 @@ from relight.agent.port import (
     Terms,
 )
 from relight.stores.waiting import Waited
-from schemas.command import OutcomeStatus, RecoveryCommand
+from schemas.command import OUTPUT_CHARACTERS, REASON_CHARACTERS, OutcomeStatus, RecoveryCommand
 
 BY: Final = "executor"
 """Under this `before` has the name of the executor that a command was given to."""
 _ASK_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
-_OUTPUT: Final = 8000
-_REASON: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +46,8 @@ class Report:
         """Return it as fields of an outcome, cut to what an outcome holds."""
         return {
             "status": self.status,
-            "reason": masked(_sound(self.reason))[:_REASON],
-            "output": masked(_sound(self.output))[-_OUTPUT:],
+            "reason": masked(_sound(self.reason))[:REASON_CHARACTERS],
+            "output": masked(_sound(self.output))[-OUTPUT_CHARACTERS:],
             "before": {_sound(name): _sound(value) for name, value in self.before.items()},
             "healthy": self.healthy,
         }

@@ -1,11 +1,7 @@
 """The gate for text from outside: no escapes, no control characters, no secrets, and never longer than said."""
 
-from typing import Final
-
 from ingest.redaction import shown
-
-OUTPUT_CHARACTERS: Final = 8000
-"""As much of an action's output is kept, counted from its end."""
+from schemas.command import OUTPUT_CHARACTERS
 
 
 def line(text: str, most: int) -> str:

@@ -8,7 +8,7 @@ from remediate.case import Case
 from remediate.cases import Cases
 from remediate.signing import Keys
 from schemas.action import Resource, ResourceKind
-from schemas.command import CommandWithdrawal, RecoveryCommand
+from schemas.command import REASON_CHARACTERS, CommandWithdrawal, RecoveryCommand
 from schemas.events import Event, encoded
 from schemas.remedy import CommandCancelled, CommandHistory, CommandIssued, CommandState, command_of
 from schemas.signal import derived_id
@@ -57,7 +57,7 @@ def _command(command: CommandHistory, cases: Cases) -> RecoveryCommand:
         action=plan.action,
         target=plan.target,
         affects=plan.affects,
-        reason=f"{what}{plan.why}"[:2000],
+        reason=f"{what}{plan.why}"[:REASON_CHARACTERS],
         issued_s=command.issued_s or 0.0,
         expires_s=command.expires_s or 0.0,
         deadline_s=command.deadline_s or 0.0,

@@ -28,7 +28,7 @@ from remediate.cases import EVERYWHERE, Cases
 from remediate.planner import Planner
 from remediate.signing import NotAuthentic
 from remediate.silences import check_patterns
-from schemas.command import REFUSED, CommandOutcome, Request
+from schemas.command import OUTPUT_CHARACTERS, REASON_CHARACTERS, REFUSED, CommandOutcome, Request
 from schemas.events import Event, NotAnEvent, data_of, decoded, encoded
 from schemas.playbook import Playbook
 from schemas.policy import Policy
@@ -174,7 +174,11 @@ class Remediate:
             if said.command.startswith(REFUSED):
                 return  # it is about a record that is no command
             name = derived_id("admitted", said.cluster, said.id)
-            told = {"before": {}, "reason": masked(said.reason)[:2000], "output": masked(said.output)[-8000:]}
+            told = {
+                "before": {},
+                "reason": masked(said.reason)[:REASON_CHARACTERS],
+                "output": masked(said.output)[-OUTPUT_CHARACTERS:],
+            }
             noted = OutcomeAdmitted(outcome=said.model_copy(update=told))
             event = Event(name, said.cluster, said.command, said.at_s, noted)
             yield Outgoing(INCIDENTS, encoded(event), said.cluster.encode())

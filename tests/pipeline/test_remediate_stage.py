@@ -11,11 +11,12 @@ from fleet import Fleet, events, records, until
 from remedying import CORDONED, ask, commands, fails, issued, keys, outcome, refused, remedied, report
 
 from relight.keys import Role
-from relight.stages.remedies import begun, present
+from relight.stages.remedies import present
 from relight.topics import COMMANDS, INCIDENTS, SNAPSHOTS
 from relight.transports.opening import open_log
 from relight.transports.port import EventLog
 from remediate import keeping
+from remediate.cases import Cases
 from schemas.command import OutcomeStatus, Request, RequestKind
 from schemas.remedy import CommandProgressed, CommandState, Guard, OutcomeAdmitted
 
@@ -161,7 +162,7 @@ def test_the_state_that_snapshots_and_later_events_give_is_that_of_the_topic_alo
         said = events(log, INCIDENTS)
         everywhere = [event for event in said if event.cluster == "*"]
         for name, cases in present(log).items():
-            alone = begun(name, ())
+            alone = Cases(name)
             for event in said:
                 if event.cluster == name or event in everywhere[:1]:
                     alone.apply(event)

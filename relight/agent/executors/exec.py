@@ -15,9 +15,9 @@ from threading import Lock, Thread
 from typing import IO, Final
 
 from relight.agent.port import ActionFailed, ActionRejected, ActionUnknown, Done, Effect, Interrupted, Terms
-from relight.notify.cleaning import OUTPUT_CHARACTERS, ending
+from relight.notify.cleaning import ending
 from relight.settings import agents
-from schemas.command import RecoveryCommand
+from schemas.command import OUTPUT_CHARACTERS, RecoveryCommand
 
 GRACE_S: Final = 2.0
 """As long a program has to end by itself before it is killed; less where it has less than ten times that."""

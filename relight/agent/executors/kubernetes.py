@@ -17,9 +17,7 @@ from relight.agent.executors.kubernetes_diagnostics import collected
 from relight.agent.port import ActionFailed, ActionRejected, ActionUnknown, Done, Effect, Terms
 from relight.settings.agents import Kubernetes
 from schemas.action import CollectDiagnostics
-from schemas.command import RecoveryCommand
-
-_OUTPUT: Final = 8000
+from schemas.command import OUTPUT_CHARACTERS, RecoveryCommand
 
 
 class KubernetesExecutor:
@@ -70,7 +68,7 @@ class KubernetesExecutor:
             if isinstance(action, notes.Restart):
                 return restarts.carried_out(asking, command, terms.before)
             if isinstance(action, CollectDiagnostics):
-                return Done(collected(asking, action, self._settings.namespace).output[-_OUTPUT:])
+                return Done(collected(asking, action, self._settings.namespace).output[-OUTPUT_CHARACTERS:])
         raise ActionRejected(f"{action.kind} is nothing that can be done through Kubernetes")
 
     def found(self, command: RecoveryCommand, before: Mapping[str, str]) -> Effect:

@@ -9,8 +9,8 @@ from relight.agent.executors.kubernetes_asking import Asking
 from relight.agent.executors.kubernetes_nodes import node_of
 from relight.agent.port import ActionRejected, Done
 from schemas.action import CollectDiagnostics
+from schemas.command import OUTPUT_CHARACTERS
 
-_OUTPUT: Final = 8000
 _EVENTS: Final = 10
 _LOG_LINES: Final = 50
 _LOG_BYTES: Final = 256 * 1024
@@ -38,8 +38,8 @@ def collected(asking: Asking, action: CollectDiagnostics, namespace: str) -> Don
         job = jobs.find(asking, action.job, namespace)
         pods = jobs.pods_of(asking, job.namespace, job.selector)
         told += _of_job(asking, job, pods)
-    text = _cut("\n".join([*missing, *told]), _OUTPUT if not pods else _OUTPUT // 2)
-    return Done((text + _logs(asking, pods, _OUTPUT - len(text)))[-_OUTPUT:])
+    text = _cut("\n".join([*missing, *told]), OUTPUT_CHARACTERS if not pods else OUTPUT_CHARACTERS // 2)
+    return Done((text + _logs(asking, pods, OUTPUT_CHARACTERS - len(text)))[-OUTPUT_CHARACTERS:])
 
 
 def _of_node(asking: Asking, node: Json) -> Iterator[str]:

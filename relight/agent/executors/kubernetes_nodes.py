@@ -12,7 +12,7 @@ from relight.agent.executors.kubernetes_api import NODES, PODS, Json, Refused, p
 from relight.agent.executors.kubernetes_asking import Asking
 from relight.agent.port import ActionFailed, ActionRejected, Done, Effect
 from schemas.action import CordonNode, DrainNode, ReplaceNode
-from schemas.command import RecoveryCommand
+from schemas.command import REASON_CHARACTERS, RecoveryCommand
 
 OfNode = CordonNode | DrainNode | ReplaceNode
 """What is done to a node."""
@@ -124,8 +124,8 @@ def _drained(asking: Asking, node: str, drain_s: float) -> int:
         more = f" and {len(what) - _NAMED} more" if len(what) > _NAMED else ""
         still = f"node {node} is cordoned, and these pods are still there: {', '.join(what[:_NAMED])}{more}"
         if time.monotonic() > until:
-            raise ActionFailed(still[:2000])
-        asking.pause(still[:2000])
+            raise ActionFailed(still[:REASON_CHARACTERS])
+        asking.pause(still[:REASON_CHARACTERS])
     return len(seen)
 
 

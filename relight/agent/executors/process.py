@@ -39,7 +39,7 @@ from schemas.action import (
     RollbackCheckpoint,
     SkipData,
 )
-from schemas.command import RecoveryCommand
+from schemas.command import OUTPUT_CHARACTERS, RecoveryCommand
 
 Restart = RestartProcess | RestartJob | RollbackCheckpoint | SkipData
 """What begins a new attempt."""
@@ -47,7 +47,6 @@ Restart = RestartProcess | RestartJob | RollbackCheckpoint | SkipData
 _ACTIONS: Final = frozenset(
     ("restart_process", "restart_job", "restart_job_excluding_hosts", "rollback_checkpoint", "skip_data")
 )
-_OUTPUT: Final = 8000
 _MARGIN_S: Final = 5.0  # is kept of the time until the deadline, for a start after a stop
 _ENDING_S: Final = 2.0  # how long an attendant may take to note an end
 
@@ -90,8 +89,8 @@ class ProcessExecutor:
             return self._restarted(command, action, terms)
         with _failing(ActionFailed):
             if isinstance(action, FreeDisk):
-                return Done(host.free(self._settings.free, self._settings.keep, terms.waited)[-_OUTPUT:])
-            return Done(self._collected(command.id, action, terms)[-_OUTPUT:])
+                return Done(host.free(self._settings.free, self._settings.keep, terms.waited)[-OUTPUT_CHARACTERS:])
+            return Done(self._collected(command.id, action, terms)[-OUTPUT_CHARACTERS:])
 
     def found(self, command: RecoveryCommand, before: Mapping[str, str]) -> Effect:
         """Return whether a command has begun an attempt or saved its diagnostics; a disk can be freed twice."""
@@ -223,8 +222,8 @@ class ProcessExecutor:
             ended = attempt.end()
         how = f"attempt {attempt.number} of job {job}: {ended.how if ended else 'the program has ended'}"
         if ended and ended.status == 0:
-            return Done(f"{how}\n{tail(attempt.output, 20)}"[-_OUTPUT:])
-        raise ActionFailed(how[:500], tail(attempt.output, 100)[-_OUTPUT:])
+            return Done(f"{how}\n{tail(attempt.output, 20)}"[-OUTPUT_CHARACTERS:])
+        raise ActionFailed(how[:500], tail(attempt.output, 100)[-OUTPUT_CHARACTERS:])
 
     def _plan(self, job: str, state: State | None, command: str | None, action: Restart | None) -> Plan:
         number = state.attempt + 1 if state else 1
@@ -307,7 +306,7 @@ class ProcessExecutor:
         return self._folder / ".diagnostics" / file_name(command)
 
     def _complaints(self, job: str) -> str:
-        return tail(self._folder / job / "attendant.log", 20)[-_OUTPUT:]
+        return tail(self._folder / job / "attendant.log", 20)[-OUTPUT_CHARACTERS:]
 
     def _state(self, job: str) -> State | None:
         return read(self._folder / job / "state.json", State)
