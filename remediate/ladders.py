@@ -141,7 +141,7 @@ def action_of(rung: Rung, incident: IncidentHistory) -> Action | Unresolved:
     The job is the one in which the incident was opened. Host, GPU and rank are the culprit's; a host is aimed at only
     where a GPU, a NIC, a rank or the host itself is blamed, and a GPU only where it is blamed itself. Nothing is taken
     from a log line's text. Unresolved is a rung whose target is not known, or that asks for more confidence than there
-    is, or whose action may be destructive while nothing vouches for the lines of the cause.
+    is, or whose action may be destructive or take a machine away while nothing vouches for the lines of the cause.
     """
     found = incident.diagnosed
     if found is None:
@@ -173,7 +173,7 @@ def _distrust(rung: Rung, found: DiagnosisRevised) -> Unresolved | None:
         return Unresolved(
             "the step may be destructive, and nothing vouches for the lines of the cause", Lack.PROVENANCE
         )
-    if rung.facts.destructive and rung.facts.takes_out and not found.witnessed:
+    if rung.facts.of_a_machine and not found.witnessed:
         why = "the step may take a machine away, and a job could have written the lines of the cause"
         return Unresolved(why, Lack.PROVENANCE)
     return None

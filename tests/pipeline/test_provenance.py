@@ -28,8 +28,9 @@ XID: Final = "NVRM: Xid (PCI:0000:3b:00): 79, pid=4711, name=python3, GPU has fa
 DMESG: Final = "[12345.678901] "
 KMSG: Final = b"6,340,5140900,-;NET: Registered protocol family 10\n"
 RESTART: Final = "restart_job_excluding_hosts"
-LADDER: Final = ("drain_node", "reset_gpu", "reboot_node", "free_disk", "replace_node", RESTART, "notify")
-DESTRUCTIVE: Final = frozenset(name for name, facts in ACTIONS.items() if facts.destructive)
+CORDON: Final = "cordon_node"
+LADDER: Final = (CORDON, "drain_node", "reset_gpu", "reboot_node", "free_disk", "replace_node", RESTART, "notify")
+GRAVE: Final = frozenset(name for name, facts in ACTIONS.items() if facts.destructive or facts.of_a_machine)
 TRUSTING: Final[dict[str, Any]] = {"host": "node1", "provenance": "kernel"}
 
 
@@ -101,13 +102,13 @@ def diagnosed(lab: Lab, fault: str = "gpu.fallen_off_bus") -> list[DiagnosisRevi
 def nothing_is_taken_away(lab: Lab) -> None:
     """Check that the ladder was climbed, and that nothing but the job was touched on the way."""
     assert lab.climbed(RESTART) == [RESTART]
-    assert not planned(lab) & DESTRUCTIVE
+    assert not planned(lab) & GRAVE
     assert [(one.provenance_verified, one.witnessed) for one in diagnosed(lab)] == [(False, False)]
 
 
 def everything_is_tried(lab: Lab) -> None:
     """Check that every step of the ladder was taken, on the host that is to blame and on no other."""
-    assert lab.climbed(RESTART) == ["collect_diagnostics", *LADDER[: LADDER.index(RESTART) + 1]]
+    assert lab.climbed(RESTART) == [CORDON, "collect_diagnostics", *LADDER[1 : LADDER.index(RESTART) + 1]]
     assert [(one.provenance_verified, one.witnessed) for one in diagnosed(lab)] == [(True, True)]
     hosts = {one.name for c in lab.commands() if c.plan for one in c.plan.affects if one.kind == "host"}
     assert hosts == {"node1"}
@@ -131,7 +132,7 @@ def test_what_a_job_prints_is_no_kernels_word_where_its_files_are_known_as_a_job
     with lab.running(), lab.shipping(printed(lab, XID, DMESG + XID, syslog(), *DEATH), provenance="app"):
         assert until(lab.issued, 20)
     assert diagnosed(lab) == []
-    assert not planned(lab) & DESTRUCTIVE
+    assert not planned(lab) & GRAVE
 
 
 @pytest.mark.parametrize("own", [{}, {"provenance": "app"}], ids=["unknown files", "a job's files"])
@@ -139,7 +140,7 @@ def test_what_any_program_may_say_takes_no_machine_away(own: dict[str, str], lab
     lost = "Unable to determine the device handle for GPU 0000:3B:00.0: GPU is lost.  Reboot the system to recover it."
     with lab.running(), lab.shipping(printed(lab, lost), **own):
         assert lab.climbed(RESTART) == ["collect_diagnostics", "free_disk", RESTART]
-    assert not {name for name in planned(lab) & DESTRUCTIVE if ACTIONS[name].takes_out}
+    assert not {name for name in planned(lab) & GRAVE if ACTIONS[name].takes_out}
     assert [(one.provenance_verified, one.witnessed) for one in diagnosed(lab)] == [(True, False)]
 
 
@@ -165,7 +166,7 @@ def test_what_a_program_writes_to_the_kernels_ring_drains_nothing(lab: Lab) -> N
     with lab.running(), lab.reading_kernel(records, "node1"), lab.shipping(printed(lab, *DEATH)):
         assert until(lab.issued, 20)
     assert diagnosed(lab) == []
-    assert not planned(lab) & DESTRUCTIVE
+    assert not planned(lab) & GRAVE
 
 
 @pytest.mark.parametrize(
@@ -205,7 +206,7 @@ def test_a_host_that_a_line_names_is_not_the_one_that_a_shipper_vouches_for(lab:
     lab.ship(kernel_log(lab, syslog("node2")), **TRUSTING)
     with lab.running():
         assert lab.climbed("notify") == ["notify"]
-    assert not planned(lab) & DESTRUCTIVE
+    assert not planned(lab) & GRAVE
     assert [one.diagnosis.culprit.host for one in diagnosed(lab)] == ["node2"]
 
 

@@ -250,11 +250,11 @@ def test_a_gpu_is_named_by_its_uuid_or_its_pci_address(gpu: str) -> None:
     assert action_of(made("reset_gpu"), incident(gpu=gpu)) == ResetGpu(host="node03", gpu=gpu)
 
 
-def test_nothing_destructive_is_done_where_provenance_is_not_verified() -> None:
+def test_nothing_is_destroyed_and_no_machine_taken_away_where_provenance_is_not_verified() -> None:
     for one in SHIPPED:
         for step in one.ladder:
             found = action_of(step, incident(one.fault_names[0], verified=False, confidence=1))
-            if step.facts.destructive:
+            if step.facts.destructive or step.facts.of_a_machine:
                 assert isinstance(found, Unresolved)
                 assert found.lack is Lack.PROVENANCE
     assert action_of(made("restart_job"), incident(verified=False)) == RestartJob(job="48211")
