@@ -5,12 +5,15 @@ from typing import Final
 
 import hyperscan
 
+from diagnose.detectors.trial import TrialError, fires
 from diagnose.matching.database import VETOES
 from diagnose.matching.dialect import PatternError, confirming, nominating, tokens_of
 from diagnose.matching.pieces import fixed_characters
 from diagnose.rules import Rule, RuleError
+from schemas.detect import Detect
 from schemas.faults import faults_matching
 from schemas.record import Decoder
+from schemas.signature import Signature
 from schemas.vocabulary import Kind
 
 FIXED_CHARACTERS: Final = 4
@@ -35,6 +38,9 @@ def accepts(rule: Rule, message: bytes) -> bool:
 
 
 def _own_lines(rule: Rule, decoder: Decoder) -> Iterator[str]:
+    if rule.signature.detect:
+        yield from _own_series(rule.signature, rule.signature.detect)
+        return
     for line in rule.signature.match:
         if not _any_line_accepted(rule, decoder, line):
             yield f"`match` line does not match: {line}"
@@ -43,6 +49,18 @@ def _own_lines(rule: Rule, decoder: Decoder) -> Iterator[str]:
     for line in rule.signature.not_match:
         if _any_line_accepted(rule, decoder, line):
             yield f"`not_match` line matches: {line}"
+
+
+def _own_series(signature: Signature, detect: Detect) -> Iterator[str]:
+    for wanted, series in (("match", signature.match), ("not_match", signature.not_match)):
+        for one in series:
+            try:
+                fired = fires(detect, one)
+            except TrialError as error:
+                yield f"`{wanted}`: {error}"
+                continue
+            if fired != (wanted == "match"):
+                yield f"`{wanted}` series {'fires' if fired else 'does not fire'}: {one}"
 
 
 def _any_line_accepted(rule: Rule, decoder: Decoder, line: str) -> bool:

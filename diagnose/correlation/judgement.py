@@ -34,9 +34,12 @@ class Judge:
     _resolve: Resolve
     _graph: CauseGraph
 
-    def judged(self, story: Story, ends: Mapping[str, int]) -> Judged:
-        """Return the judgement of one attempt, which ends in each source at the line that `ends` tells."""
-        seen = findings(story, self._resolve)
+    def judged(self, story: Story, ends: Mapping[str, int], silent: Finding | None = None) -> Judged:
+        """Return the judgement of one attempt, which ends in each source at the line that `ends` tells.
+
+        `silent`: it has made no progress for too long.
+        """
+        seen = [*findings(story, self._resolve), *([silent] if silent else ())]
         verdict = story.verdict(self._is_verdict)
         if verdict and verdict.signal.kind is Kind.FAULT:
             return self._condemned(story, seen, verdict)

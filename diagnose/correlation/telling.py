@@ -12,6 +12,7 @@ from diagnose.correlation.judgement import Judge, Judged
 from diagnose.correlation.moments import Entry, in_order
 from diagnose.correlation.ranking import Ranking
 from diagnose.correlation.runs import cast_of, run_of
+from diagnose.correlation.silence import NOTHING, Heard, Silence, silence, too_long
 from diagnose.correlation.story import Story, attempts
 from schemas.faults import fault_classes
 from schemas.incident import Blamed, Diagnosis, Evidence, Incident, Role, Run, Scope
@@ -72,14 +73,25 @@ class Told:
 class Teller:
     """Tells what happened to one job."""
 
-    def __init__(self, job: Job, resolve: Resolve, graph: CauseGraph) -> None:
-        """Judge the attempts of a job."""
+    def __init__(self, job: Job, resolve: Resolve, graph: CauseGraph, heard: Heard = NOTHING) -> None:
+        """Judge the attempts of a job, of which more may have been heard than its logs say.
+
+        `waits_for` is since when nothing moves in the last attempt, if that may become a hang.
+        """
         self.job = job
         self._graph = graph
         self._entries = in_order(job.signals)
         self._cast: Cast = cast_of(job)
+        self.waits_for: Silence | None = None
+        self._judged: list[Judged] = []
         judge, stories = Judge(resolve, graph), attempts(self._entries)
-        self._judged = [judge.judged(story, ends) for story, ends in zip(stories, _ends(job, stories), strict=True)]
+        for story, ends in zip(stories, _ends(job, stories), strict=True):
+            found = silence(story, job.sources, resolve)
+            final = story is stories[-1]
+            lasted = found is not None and too_long(found, story, job.sources, heard, graph, final=final)
+            self._judged.append(judge.judged(story, ends, found.finding() if found and lasted else None))
+            going_on = final and not lasted and self._judged[-1].outcome is not Outcome.SUCCEEDED
+            self.waits_for = found if going_on else None
 
     def run(self, name: str) -> Run:
         """Return the job's run; `name` is its id."""

@@ -4,7 +4,7 @@ Where the bytes are kept is the shell's concern; they are never trusted without 
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,12 +39,13 @@ class Plan:
     Expressions of story signatures (start, progress, success) come first: a comparison of numbers tells them apart
     while scanning. Progress is scanned for as a whole, all else by its patterns' most telling pieces. Signatures
     whose lines are no evidence (noise, teardown) are not scanned for: they are asked about lines with a fault.
-    The places of `expressions` are their ids in the automaton.
+    The places of `expressions` are their ids in the automaton. `detectors` are those that look at each metric, by id.
     """
 
     signatures: tuple[Signature, ...]
     vetoes: tuple[Signature, ...]
     expressions: tuple[Expression, ...]
+    detectors: Mapping[str, Mapping[str, Signature]]
 
     @cached_property
     def story_signatures(self) -> int:
@@ -66,7 +67,7 @@ def plan(catalogue: Catalogue) -> Plan:
         for pattern in signature.patterns
         for nominator in nominating(pattern, whole=signature.kind is Kind.PROGRESS)
     )
-    return Plan(scanned, vetoes, tuple(expressions))
+    return Plan(scanned, vetoes, tuple(expressions), catalogue.detectors)
 
 
 def key(catalogue: Catalogue) -> str:
@@ -74,7 +75,7 @@ def key(catalogue: Catalogue) -> str:
     digest = hashlib.sha256(f"hyperscan {getattr(hyperscan, '__version__', '')}\0".encode())
     for source in (dialect.__file__, pieces.__file__, __file__):
         digest.update(Path(str(source)).read_bytes())
-    for signature in catalogue.signatures:
+    for signature in (s for s in catalogue.signatures if s.patterns):
         digest.update("\0".join((signature.id, signature.kind, *signature.patterns)).encode())
     return digest.hexdigest()
 
@@ -95,7 +96,7 @@ def loaded(catalogue: Catalogue, data: bytes) -> tuple[Plan, hyperscan.Database]
     expressions = tuple(Expression(*parts) for parts in orjson.loads(data[8:end]))
     automaton = hyperscan.loadb(data[end:], MODE)
     automaton.scratch = hyperscan.Scratch(automaton)
-    return Plan(*_divided(catalogue), expressions), automaton
+    return Plan(*_divided(catalogue), expressions, catalogue.detectors), automaton
 
 
 def compiled(expressions: Sequence[Expression]) -> hyperscan.Database:
@@ -108,5 +109,5 @@ def compiled(expressions: Sequence[Expression]) -> hyperscan.Database:
 
 def _divided(catalogue: Catalogue) -> tuple[tuple[Signature, ...], tuple[Signature, ...]]:
     """Return the signatures that are scanned for, and those that are only asked."""
-    known = sorted(catalogue.signatures, key=lambda s: (s.kind not in STORY, s.id))
+    known = sorted((s for s in catalogue.signatures if s.patterns), key=lambda s: (s.kind not in STORY, s.id))
     return tuple(s for s in known if s.kind not in VETOES), tuple(s for s in known if s.kind in VETOES)

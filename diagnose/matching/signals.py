@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from diagnose.matching.lines import Hit, Sighting
+from diagnose.matching.measuring import Measuring
 from diagnose.matching.scanner import Finding
 from schemas.record import Decoder, Origin, Source
 from schemas.signal import Mark, Signal, derived_id
@@ -57,7 +58,7 @@ class SourceFold:
     """The state of one source. Feed it findings in order, settle it, then ask for the signals.
 
     A chapter of the story is what lies between two stretches of starts or of successes; within a chapter each story
-    signature has one span.
+    signature has one span. `measuring` is what its lines tell in numbers.
     """
 
     faults: dict[_Key, list[Span]] = field(default_factory=dict)
@@ -66,6 +67,12 @@ class SourceFold:
     moved: int = 0
     chapter: int = 0
     kinds: list[Kind] = field(default_factory=list)
+    measuring: Measuring = field(default_factory=Measuring)
+
+    @classmethod
+    def from_offset(cls, begin: int) -> "SourceFold":
+        """Return the fold of a range of a source that begins at an offset; see `extend`."""
+        return cls(measuring=Measuring(waiting=begin > 0))
 
     def add(self, findings: Iterable[Finding]) -> None:
         """Fold findings, which come in the order of their lines."""
@@ -73,11 +80,14 @@ class SourceFold:
             if isinstance(finding, Hit):
                 self.kinds = [*self.kinds[:1], Kind.FAULT]
                 self._fault(_key(finding), Span(finding, finding, 1, self.moved, self.moved))
-            elif finding.first is None or finding.last is None:
+                continue
+            if finding.first is None or finding.last is None:
                 self._pend(finding.signature.id, finding.count)
             else:
                 self._turn_to(finding.signature.kind)
                 self._story(finding.signature.id, Span(finding.first, finding.last, finding.count))
+            if finding.measured is not None:
+                self.measuring.take(finding.measured)
 
     def copy(self) -> "SourceFold":
         """Return a fold that can be added to without changing this one."""
@@ -91,6 +101,7 @@ class SourceFold:
             moved=self.moved,
             chapter=self.chapter,
             kinds=[*self.kinds],
+            measuring=self.measuring.copy(),
         )
 
     def settle(self, decoder: Decoder) -> None:
@@ -105,6 +116,7 @@ class SourceFold:
         """
         for span in later.spans():
             span.first, span.last = _moved_by(span.first, lines), _moved_by(span.last, lines)
+        self.measuring.extend(later.measuring, lines)
         self._join_story(later)
         for key, spans in later.faults.items():
             for span in spans:
@@ -115,7 +127,15 @@ class SourceFold:
     def signals(self, source: Source, clean: Clean) -> list[Signal]:
         """Return everything seen as signals, in the order of their first lines. The fold must be settled."""
         spans = sorted(self.spans(), key=lambda s: (s.first.offset, s.first.signature.id, s.last.offset))
-        return [signal_of(span, source, clean) for span in spans]
+        return [self.signal(span, source, clean) for span in spans]
+
+    def signal(self, span: Span, source: Source, clean: Clean) -> Signal:
+        """Return a settled span as a signal of its source; one of progress tells the pace."""
+        signal = signal_of(span, source, clean)
+        if signal.kind is not Kind.PROGRESS:
+            return signal
+        pace_s, pause_s = self.measuring.pace_s(signal.signature), self.measuring.pause_s(signal.signature)
+        return signal.model_copy(update={"pace_s": pace_s, "pause_s": pause_s})
 
     def times_s(self) -> list[float]:
         """Return the times (Unix, seconds) of all lines that are kept. The fold must be settled."""
@@ -128,6 +148,8 @@ class SourceFold:
             yield from spans
         for chapter in self.chapters.values():
             yield from chapter.values()
+        for found in self.measuring.found():
+            yield Span(found.first, found.last, found.count)
 
     def _fault(self, key: _Key, span: Span) -> None:
         """Open a span, or let it extend the last one: where nothing moved in between, or there are too many."""
