@@ -127,7 +127,7 @@ def _work(piece: Piece, rules: tuple[Path, ...], advance: Advance = lambda count
     if piece.inputs[0].archive is not None:
         return _archive(scanner, piece, advance)
     found = piece.inputs[0]
-    part = Part(found.source, SourceFold.from_offset(piece.begin))
+    part = Part(found.source, SourceFold())
     try:
         with found.open() as stream:
             path = found.seekable_path

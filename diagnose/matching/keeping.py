@@ -97,6 +97,7 @@ def _measuring(measuring: Measuring) -> Kept:
         "counts": measuring.counts,
         "paces": measuring.paces,
         "longest_s": measuring.longest_s,
+        "after_success": measuring.after_success,
     }
 
 
@@ -111,6 +112,7 @@ def _measured(state: Kept, resolve: Resolve) -> Measuring:
         counts=state["counts"],
         paces={name: [(time_s, ordinal) for time_s, ordinal in own] for name, own in state["paces"].items()},
         longest_s=state["longest_s"],
+        after_success=state["after_success"],
     )
 
 

@@ -13,7 +13,7 @@ from typing import Final
 from diagnose.detectors.series import Episode, Point, Series
 from diagnose.matching.lines import Hit
 from diagnose.matching.readings import Measurement, Reading
-from schemas.record import Origin
+from schemas.record import Decoder, Origin
 from schemas.signature import Signature
 
 SERIES: Final = 500
@@ -42,7 +42,11 @@ class Detected:
 
 @dataclass(slots=True)
 class Measuring:
-    """The state. `waiting`: it is of a later range of a source, whose beginning another process has; see `extend`."""
+    """The state. `pending` is what has been taken and not been looked at, in the order of the lines.
+
+    A run that has succeeded is measured anew from there on (`after_success`): what its numbers were is of no concern
+    any more, and most of them are never looked at.
+    """
 
     series: dict[Key, Series] = field(default_factory=dict)
     detected: dict[tuple[str, Key], list[Detected]] = field(default_factory=dict)
@@ -50,32 +54,28 @@ class Measuring:
     counts: dict[str, int] = field(default_factory=dict)
     paces: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
     longest_s: dict[str, float] = field(default_factory=dict)
-    waiting: bool = False
     pending: list[Measurement] = field(default_factory=list)
+    after_success: bool = False
 
     def take(self, measurement: Measurement) -> None:
         """Take in what the lines of the next stretch tell."""
-        if self.waiting:
-            self.pending.append(measurement)
-            return
-        before = self.counts.get(measurement.signature, 0)
-        self.counts[measurement.signature] = before + measurement.count
-        told: dict[Key, list[tuple[Reading, float]]] = {}
-        for reading in measurement.readings:
-            if self.blocks.get(measurement.signature, -1) >= reading.block:
-                continue  # the chunk before ended in the same block
-            self.blocks[measurement.signature] = reading.block
-            self._pace(measurement.signature, reading, before)
-            for metric, value in reading.values:
-                told.setdefault(_key(metric, reading.origin), []).append((reading, value))
-        for key, points in told.items():
-            self._detect(key, points, measurement.detectors.get(key[0], {}))
+        self.pending.append(measurement)
 
-    def extend(self, later: "Measuring", lines: int) -> None:
-        """Take in what a later range told, whose line numbers begin `lines` too low."""
-        for one in later.pending:
-            readings = tuple(reading.moved_by(lines) for reading in one.readings)
-            self.take(Measurement(one.signature, one.count, readings, one.detectors))
+    def read(self, decoder: Decoder) -> None:
+        """Read the lines that have been taken."""
+        self.pending = [one.read(decoder) for one in self.pending]
+
+    def joined(self, later: "Measuring", lines: int) -> "Measuring":
+        """Return the state with that of a later range, which nobody has looked at; its line numbers are too low."""
+        whole = Measuring(after_success=True) if later.after_success else self
+        whole.pending += [one.moved_by(lines) for one in later.pending]
+        return whole
+
+    def look(self) -> None:
+        """Look at all that has been taken; it has been read."""
+        pending, self.pending = self.pending, []
+        for measurement in pending:
+            self._look_at(measurement)
 
     def copy(self) -> "Measuring":
         """Return a state that can go on without changing this one."""
@@ -86,8 +86,8 @@ class Measuring:
             counts=dict(self.counts),
             paces={name: [*own] for name, own in self.paces.items()},
             longest_s=dict(self.longest_s),
-            waiting=self.waiting,
             pending=[*self.pending],
+            after_success=self.after_success,
         )
 
     def found(self) -> Iterator[Detected]:
@@ -115,6 +115,21 @@ class Measuring:
         for key, series in self.series.items():
             if key[0] in wanted and (recent := [v for v in series.values[-LEVEL_POINTS:] if isfinite(v)]):
                 yield key, median(recent)
+
+    def _look_at(self, measurement: Measurement) -> None:
+        before = self.counts.get(measurement.signature, 0)
+        self.counts[measurement.signature] = before + measurement.count
+        told: dict[Key, list[tuple[Reading, float]]] = {}
+        for reading in measurement.taken:
+            assert isinstance(reading, Reading), "what was taken is read before it is looked at"
+            if self.blocks.get(measurement.signature, -1) >= reading.block:
+                continue  # the chunk before ended in the same block
+            self.blocks[measurement.signature] = reading.block
+            self._pace(measurement.signature, reading, before)
+            for metric, value in reading.values:
+                told.setdefault(_key(metric, reading.origin), []).append((reading, value))
+        for key, points in told.items():
+            self._detect(key, points, measurement.detectors.get(key[0], {}))
 
     def _pace(self, signature: str, reading: Reading, before: int) -> None:
         if reading.origin.time_s is not None:

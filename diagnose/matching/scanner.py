@@ -18,7 +18,7 @@ from diagnose.matching.acceptance import Veto, accepted_by, coded, exact
 from diagnose.matching.database import Plan
 from diagnose.matching.escapes import has_escapes, without_escapes
 from diagnose.matching.lines import Hit, Lines, Sighting
-from diagnose.matching.readings import Measurement, measured
+from diagnose.matching.readings import WHOLE, Measurement, Pitch, samples
 from diagnose.matching.segments import Segment
 from schemas.record import Chunk, Decoder
 from schemas.signature import Signature
@@ -51,9 +51,9 @@ Finding = Hit | Stretch
 class Scanner:
     """Finds what a catalogue knows in chunks of bytes. One for each thread: Hyperscan's scratch space is not shared."""
 
-    def __init__(self, plan: Plan, database: hyperscan.Database) -> None:
-        """Take a plan and the automaton compiled from it."""
-        self._plan = plan
+    def __init__(self, plan: Plan, database: hyperscan.Database, pitch: Pitch = WHOLE) -> None:
+        """Take a plan and the automaton compiled from it, and how densely lines that tell numbers are sampled."""
+        self._plan, self._pitch = plan, pitch
         self._database = database
         self._owners = np.array([e.owner for e in plan.expressions], dtype=np.int64)
         kinds = {kind: number for number, kind in enumerate(sorted({s.kind for s in plan.signatures}))}
@@ -153,8 +153,15 @@ class Scanner:
         first = self._confirmed(lines, owner, own)
         last = self._confirmed(lines, owner, own[::-1]) if first and len(own) > 1 else first
         signature = self._plan.signatures[owner]
-        told = measured(lines, signature, own >> _ID_BITS, self._plan.detectors) if self._measuring[owner] else None
-        return Stretch(signature, len(own), first, last, told)
+        return Stretch(signature, len(own), first, last, self._measured(lines, owner, own))
+
+    def _measured(self, lines: Lines, owner: int, own: _Numbers) -> Measurement | None:
+        """Return the lines of a stretch that are worth reading for the numbers that they tell."""
+        if not self._measuring[owner]:
+            return None
+        signature = self._plan.signatures[owner]
+        taken = samples(lines, signature, own >> _ID_BITS, self._pitch, sure=self._exact[owner])
+        return Measurement(signature.id, len(own), taken, self._plan.detectors)
 
     def _confirmed(self, lines: Lines, owner: int, nominations: _Numbers) -> Sighting | None:
         """Return a sighting of the first nominated line that RE2 confirms."""

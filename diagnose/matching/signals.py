@@ -69,11 +69,6 @@ class SourceFold:
     kinds: list[Kind] = field(default_factory=list)
     measuring: Measuring = field(default_factory=Measuring)
 
-    @classmethod
-    def from_offset(cls, begin: int) -> "SourceFold":
-        """Return the fold of a range of a source that begins at an offset; see `extend`."""
-        return cls(measuring=Measuring(waiting=begin > 0))
-
     def add(self, findings: Iterable[Finding]) -> None:
         """Fold findings, which come in the order of their lines."""
         for finding in findings:
@@ -85,6 +80,8 @@ class SourceFold:
                 self._pend(finding.signature.id, finding.count)
             else:
                 self._turn_to(finding.signature.kind)
+                if finding.signature.kind is Kind.SUCCESS:
+                    self.measuring = Measuring(after_success=True)
                 self._story(finding.signature.id, Span(finding.first, finding.last, finding.count))
             if finding.measured is not None:
                 self.measuring.take(finding.measured)
@@ -105,9 +102,14 @@ class SourceFold:
         )
 
     def settle(self, decoder: Decoder) -> None:
-        """Read the sightings that are left, as far as they have not been read."""
+        """Read the sightings that are left, and the lines that tell numbers, as far as they have not been read."""
         for span in self.spans():
             span.settle(decoder)
+        self.measuring.read(decoder)
+
+    def measure(self) -> None:
+        """Look at the numbers that have been told. The fold must be settled."""
+        self.measuring.look()
 
     def extend(self, later: "SourceFold", lines: int) -> None:
         """Add the fold of the bytes that follow, whose line numbers begin `lines` too low. Both are settled.
@@ -116,7 +118,7 @@ class SourceFold:
         """
         for span in later.spans():
             span.first, span.last = _moved_by(span.first, lines), _moved_by(span.last, lines)
-        self.measuring.extend(later.measuring, lines)
+        self.measuring = self.measuring.joined(later.measuring, lines)
         self._join_story(later)
         for key, spans in later.faults.items():
             for span in spans:
@@ -126,6 +128,7 @@ class SourceFold:
 
     def signals(self, source: Source, clean: Clean) -> list[Signal]:
         """Return everything seen as signals, in the order of their first lines. The fold must be settled."""
+        self.measure()
         spans = sorted(self.spans(), key=lambda s: (s.first.offset, s.first.signature.id, s.last.offset))
         return [self.signal(span, source, clean) for span in spans]
 

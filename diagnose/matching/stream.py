@@ -183,6 +183,8 @@ class SourceStream:
         now = self.fold.copy()
         for chunk in self._chunks(len(self.data)):
             now.add(scanner.findings(chunk, decoder))
+        now.measuring.read(decoder)
+        now.measure()
         return now
 
     def _settle(self, scanner: Scanner, decoder: Decoder) -> None:
@@ -195,6 +197,8 @@ class SourceStream:
             return
         for chunk in self._chunks(border):
             self.fold.add(scanner.findings(chunk, decoder))
+        self.fold.measuring.read(decoder)
+        self.fold.measure()
         if self._in_head():
             self.first_s = edge_time(self.data[:HEAD_BYTES], decoder, from_end=False)
         self._forget(border)

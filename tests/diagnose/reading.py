@@ -40,9 +40,9 @@ def names(scanner: Scanner, *lines: str, source: Source = SOURCE) -> list[str]:
     return [f.signature.id for f in findings(scanner, text(*lines), source)]
 
 
-def folded(scanner: Scanner, cut: Iterable[Chunk], decoder: Decoder, begin: int = 0) -> tuple[SourceFold, int]:
-    """Return the settled fold of chunks that begin at an offset, and how many lines they hold."""
-    fold, lines = SourceFold.from_offset(begin), 0
+def folded(scanner: Scanner, cut: Iterable[Chunk], decoder: Decoder) -> tuple[SourceFold, int]:
+    """Return the settled fold of chunks, and how many lines they hold."""
+    fold, lines = SourceFold(), 0
     for chunk in cut:
         fold.add(scanner.findings(chunk, decoder))
         lines += chunk.lines
@@ -62,7 +62,7 @@ def signals_by_ranges(scanner: Scanner, path: Path, parts: int, source: Source =
     whole, lines_before = SourceFold(), 0
     for begin, end in ranges(path, parts):
         with path.open("rb", buffering=0) as file:
-            fold, lines = folded(scanner, chunks(file, begin=begin, end=end), decoder, begin)
+            fold, lines = folded(scanner, chunks(file, begin=begin, end=end), decoder)
         if begin == 0:
             whole = fold
         else:
