@@ -141,18 +141,21 @@ class Teller:
         """Return what went wrong without ending the attempt: one finding for each signature, the worst first."""
         ranking = judged.ranking
         told = {id(f) for f in (ranking.cause, *ranking.symptoms, *ranking.alternatives)} if ranking else set()
-        rest = [f for f in judged.findings if id(f) not in told and (f.serious or _is_hardware(f))]
+        rest = [f for f in judged.findings if id(f) not in told and (f.serious or _is_hardware(f) or _ails(f))]
         covered = {f.signature.id for f in judged.findings if id(f) in told}
         worst: dict[str, Finding] = {}
         for f in rest:
             if f.signature.id not in covered:
                 worst.setdefault(f.signature.id, f)
-        explained = [
-            f for f in worst.values() if not any(self._graph.explains(o.signature, f.signature) for o in worst.values())
-        ]
-        return sorted(explained or worst.values(), key=lambda f: (-f.signature.severity.rank, f.first.first.order))[
-            :ASIDES
-        ]
+        roots = [f for f in worst.values() if not any(self._stands_for(o, f) for o in worst.values())]
+        return sorted(roots, key=lambda f: (-f.signature.severity.rank, f.first.first.order))[:ASIDES]
+
+    def _stands_for(self, one: Finding, other: Finding) -> bool:
+        """Tell whether one aside is enough of two: it explains the other, and is the first where that goes both ways."""
+        if not self._graph.explains(one.signature, other.signature):
+            return False
+        mutual = self._graph.explains(other.signature, one.signature)
+        return not mutual or one.first.first.order < other.first.first.order
 
 
 def lost_steps(failed: Story, later: Story) -> int | None:
@@ -219,7 +222,13 @@ def _harm(finding: Finding, judged: Judged) -> Impact:
     success = judged.story.success
     if success and finding.first.first.after(success.last):
         return Impact.NONE
-    return Impact.DEGRADED if finding.serious and finding.healed else Impact.NONE
+    hurts = not finding.healed if _ails(finding) else finding.healed
+    return Impact.DEGRADED if (finding.serious or _ails(finding)) and hurts else Impact.NONE
+
+
+def _ails(finding: Finding) -> bool:
+    """Tell whether a finding is a state that a run is in, as detectors find it, and no event that it may die of."""
+    return finding.signature.detect is not None and not finding.serious
 
 
 def _is_hardware(finding: Finding) -> bool:
