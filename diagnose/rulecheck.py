@@ -38,8 +38,13 @@ def refused(rules: Sequence[Rule]) -> list[RuleError]:
 
 
 def test(rules: Iterable[Rule], decoder: Decoder) -> list[RuleError]:
-    """Return the lines of `match` that do not match, and those of `not_match` that do, one complaint each."""
-    return [rule.error(what) for rule in rules for what in _own_lines(rule, decoder)]
+    """Return the lines of `match` that do not match, and those of `not_match` that do, one complaint each.
+
+    A rule whose patterns are none is told that instead.
+    """
+    return [
+        rule.error(what) for rule in rules for what in list(_patterns_compile(rule, {})) or _own_lines(rule, decoder)
+    ]
 
 
 def accepts(rule: Rule, message: bytes) -> bool:
