@@ -1,6 +1,10 @@
-"""The linter and the tests of rules: what loading cannot see, each check a function from a rule to complaints."""
+"""The linter and the tests of rules, each check a function from one rule to complaints.
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+What rules do to each other: `ruleconflicts`, `rulegraph`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Final
 
 import hyperscan
@@ -10,6 +14,7 @@ from diagnose.matching.database import VETOES
 from diagnose.matching.dialect import PatternError, confirming, nominating, tokens_of
 from diagnose.matching.pieces import fixed_characters
 from diagnose.rules import Rule, RuleError
+from schemas.captures import Capture
 from schemas.detect import Detect
 from schemas.faults import faults_matching
 from schemas.metrics import conversions, number, reading
@@ -21,15 +26,31 @@ FIXED_CHARACTERS: Final = 4
 COUNTERS: Final = frozenset({"step", "total_steps", "epoch"})
 """What a pattern of `values` may capture beside metrics: where the run stands."""
 
+_ALIKE: Final = 0.85
+"""How alike (0 to 1) an unread name of a capture is to a read one to be taken for a slip of the pen."""
+
 
 def check(rules: Iterable[Rule], known: Mapping[str, Rule]) -> list[RuleError]:
     """Return every complaint about the rules; `known` holds all rules that they may refer to."""
     return [rule.error(what) for rule in rules for lint in _LINTS for what in lint(rule, known)]
 
 
+def refused(rules: Sequence[Rule]) -> list[RuleError]:
+    """Return the patterns that the scanning engine does not take, though they are well formed."""
+    if _taken(n for rule in rules for pattern in rule.signature.patterns for n in nominating(pattern)) is None:
+        return []
+    reasons = ((r, p, _taken(nominating(p))) for r in rules for p in r.signature.patterns)
+    return [r.error(f"pattern `{p}`: the scanning engine refuses it: {why}") for r, p, why in reasons if why]
+
+
 def test(rules: Iterable[Rule], decoder: Decoder) -> list[RuleError]:
-    """Return the lines of `match` that do not match, and those of `not_match` that do, one complaint each."""
-    return [rule.error(what) for rule in rules for what in _own_lines(rule, decoder)]
+    """Return the lines of `match` that do not match, and those of `not_match` that do, one complaint each.
+
+    A rule whose patterns are none is told that instead.
+    """
+    return [
+        rule.error(what) for rule in rules for what in list(_patterns_compile(rule, {})) or _own_lines(rule, decoder)
+    ]
 
 
 def accepts(rule: Rule, message: bytes) -> bool:
@@ -94,15 +115,24 @@ def _nominated(rule: Rule, line: bytes) -> bool:
     return bool(found)
 
 
+def _taken(nominators: Iterable[str]) -> str | None:
+    """Return why the scanning engine refuses expressions, `None` if it takes them."""
+    if not (expressions := [nominator.encode() for nominator in nominators]):
+        return None
+    try:
+        hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK).compile(expressions=expressions)
+    except hyperscan.error as error:
+        return str(error)
+    return None
+
+
 def _patterns_compile(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
     for pattern in (*rule.signature.patterns, *rule.signature.unless):
         try:
             confirming(pattern)
-            hyperscan.Database().compile(expressions=[n.encode() for n in nominating(pattern)])
+            nominating(pattern)
         except PatternError as error:
             yield f"pattern `{pattern}`: {error}"
-        except hyperscan.error as error:
-            yield f"pattern `{pattern}`: the scanning engine refuses it: {error}"
 
 
 def _values_are_metrics(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
@@ -131,15 +161,42 @@ def _something_is_fixed(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
 
 
 def _identity_is_captured(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
-    try:
-        captured = {g.decode() for p in rule.signature.patterns for g in confirming(p).groupindex}
-    except PatternError:
+    if (captured := _captured(rule.signature.patterns)) is None:
         return
     for name in rule.signature.identity:
         if name not in captured:
             yield f"`identity` names `{name}`, which no pattern captures"
     if rule.signature.table and rule.signature.table not in captured:
         yield f"`table: {rule.signature.table}` needs a capture of that name"
+
+
+def _captures_are_used(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
+    """Find what is captured in vain. A fault's captures are shown and those of the story told, whatever their names."""
+    signature = rule.signature
+    for pattern in (*signature.patterns, *signature.unless):
+        if _groups_without_name(pattern):
+            yield f"pattern `{pattern}`: a group without a name is never used; write `(?:` for `(`"
+    unheard = signature.unless if signature.kind not in VETOES else (*signature.patterns, *signature.unless)
+    for name in sorted(_captured(unheard) or ()):
+        yield f"the capture `{name}` is never used: the line is no evidence; write `(?:` for `(?P<{name}>`"
+    for name in sorted((_captured(signature.patterns) or set()) - set(Capture) - set(signature.identity)):
+        if near := get_close_matches(name, list(Capture), 1, _ALIKE):
+            yield f"nothing reads the capture `{name}`; did you mean `{near[0]}`?"
+
+
+def _captured(patterns: Iterable[str]) -> set[str] | None:
+    """Return the names that patterns capture, `None` if one of them is no pattern."""
+    try:
+        return {name.decode() for pattern in patterns for name in confirming(pattern).groupindex}
+    except PatternError:
+        return None
+
+
+def _groups_without_name(pattern: str) -> bool:
+    try:
+        return bool(confirming(pattern).groups > len(confirming(pattern).groupindex))
+    except PatternError:
+        return False
 
 
 def _explains_exist(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
@@ -167,6 +224,7 @@ _LINTS: Final[tuple[_Lint, ...]] = (
     _values_are_metrics,
     _something_is_fixed,
     _identity_is_captured,
+    _captures_are_used,
     _explains_exist,
     _noise_is_unblamed,
     _own_lines_differ,

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from diagnose.correlation.evidence import Finding
+from schemas.captures import Capture
 from schemas.incident import Blamed, Scope
 from schemas.vocabulary import Culprit
 
@@ -13,11 +14,11 @@ def culprit(finding: Finding, host_of: Mapping[int, str], world: Sequence[int]) 
     if finding.fault == "comm.collective_timeout":
         return _absent(_missing(finding, world), host_of)
     rank = signal.rank
-    host = told.get("host") or signal.host or (host_of.get(rank) if rank is not None else None)
+    host = told.get(Capture.HOST) or signal.host or (host_of.get(rank) if rank is not None else None)
     gpu = (
-        told.get("gpu_uuid")
-        or told.get("pci")
-        or told.get("gpu")
+        told.get(Capture.GPU_UUID)
+        or told.get(Capture.PCI)
+        or told.get(Capture.GPU)
         or (str(signal.gpu) if signal.gpu is not None else None)
     )
     blamed = Blamed(
@@ -26,8 +27,8 @@ def culprit(finding: Finding, host_of: Mapping[int, str], world: Sequence[int]) 
         host=host,
         gpu=gpu,
         rank=rank,
-        nic=told.get("nic"),
-        file=told.get("file"),
+        nic=told.get(Capture.NIC),
+        file=told.get(Capture.FILE),
     )
     return blamed.model_copy(update={"name": _named(blamed)})
 
@@ -58,7 +59,7 @@ def scope(findings: Iterable[Finding]) -> Scope:
 
 def _missing(finding: Finding, world: Sequence[int]) -> int | None:
     """Return the one rank that did not time out while all others did: the one that did not arrive."""
-    if named := [int(r) for r in finding.captures.get("ranks", "").replace(",", " ").split() if r.isdigit()]:
+    if named := [int(r) for r in finding.captures.get(Capture.RANKS, "").replace(",", " ").split() if r.isdigit()]:
         return named[0]
     absent = sorted(set(world) - set(finding.ranks))
     return absent[0] if absent and len(absent) * 2 < len(world) else None
@@ -69,9 +70,9 @@ def _kind(finding: Finding, gpu: str | None, rank: int | None, host: str | None,
     wanted = finding.signature.blamed
     known = {
         Culprit.GPU: gpu,
-        Culprit.NIC: told.get("nic"),
+        Culprit.NIC: told.get(Capture.NIC),
         Culprit.RANK: rank,
-        Culprit.FILE: told.get("file"),
+        Culprit.FILE: told.get(Capture.FILE),
         Culprit.HOST: host,
     }
     larger = {Culprit.GPU: Culprit.HOST, Culprit.NIC: Culprit.HOST, Culprit.RANK: Culprit.HOST}

@@ -8,6 +8,7 @@ from diagnose.correlation.causes import cause_graph
 from diagnose.correlation.evidence import Finding
 from diagnose.correlation.places import first_place, last_place
 from diagnose.correlation.ranking import Ranking, broke_s, timeout_s
+from schemas.captures import Capture
 from schemas.faults import fault_classes
 from schemas.incident import Alternative, Diagnosis, Evidence, Role, Symptom
 from schemas.signature import Signature
@@ -133,7 +134,7 @@ def ranking_share(ranking: Ranking) -> float:
 
 
 def _gpus(finding: Finding) -> tuple[str, ...]:
-    named = {e.signal.captures.get("pci") or e.signal.captures.get("gpu") for e in finding.entries}
+    named = {e.signal.captures.get(Capture.PCI) or e.signal.captures.get(Capture.GPU) for e in finding.entries}
     numbered = {str(e.signal.gpu) for e in finding.entries if e.signal.gpu is not None}
     return tuple(sorted({n for n in named if n} or numbered))
 

@@ -8,6 +8,7 @@ from typing import Final
 from diagnose.correlation.causes import CauseGraph
 from diagnose.correlation.evidence import Finding
 from diagnose.correlation.moments import SKEW_S, Moment
+from schemas.captures import Capture
 from schemas.vocabulary import Culprit
 
 LATENESS_S: Final = 60.0
@@ -217,14 +218,14 @@ def _vague(finding: Finding) -> bool:
     """Tell whether a finding blames a device that it does not name."""
     if finding.signature.blamed not in (Culprit.GPU, Culprit.NIC):
         return False
-    named = {"gpu", "pci", "gpu_uuid", "nic"} & set(finding.captures)
+    named = {Capture.GPU, Capture.PCI, Capture.GPU_UUID, Capture.NIC} & set(finding.captures)
     return not named and finding.first.signal.gpu is None
 
 
 def timeout_s(finding: Finding) -> float:
     """Return the timeout that a finding's message names, in seconds; 0 where it names none."""
     captures = finding.captures
-    for name, scale in (("timeout_ms", 0.001), ("timeout_s", 1.0)):
+    for name, scale in ((Capture.TIMEOUT_MS, 0.001), (Capture.TIMEOUT_S, 1.0)):
         if (text := captures.get(name, "")).replace(".", "", 1).isdigit():
             return float(text) * scale
     return 0.0

@@ -14,6 +14,7 @@ from diagnose.correlation.ranking import Ranking
 from diagnose.correlation.runs import cast_of, run_of
 from diagnose.correlation.silence import NOTHING, Heard, Silence, silence, too_long
 from diagnose.correlation.story import Story, attempts
+from schemas.captures import Capture
 from schemas.faults import fault_classes
 from schemas.incident import Blamed, Diagnosis, Evidence, Incident, Role, Run, Scope
 from schemas.vocabulary import Culprit, Impact, Kind, Layer, Outcome, Severity
@@ -151,7 +152,7 @@ class Teller:
         return sorted(roots, key=lambda f: (-f.signature.severity.rank, f.first.first.order))[:ASIDES]
 
     def _stands_for(self, one: Finding, other: Finding) -> bool:
-        """Tell whether one aside is enough of two: it explains the other, and is the first where that goes both ways."""
+        """Tell whether one aside is enough of two: it explains the other, and comes first where that goes both ways."""
         if not self._graph.explains(one.signature, other.signature):
             return False
         mutual = self._graph.explains(other.signature, one.signature)
@@ -168,21 +169,21 @@ def lost_steps(failed: Story, later: Story) -> int | None:
         if (step := _last_step(entry)) is not None:
             last[entry.signal.signature] = max(step, last.get(entry.signal.signature, 0))
     for entry in later.progress:
-        before, first = last.get(entry.signal.signature), _step(entry, "step")
+        before, first = last.get(entry.signal.signature), _step(entry, Capture.STEP)
         if before is not None and first is not None:
             return max(0, before - (first - 1))
     return None
 
 
 def _last_step(entry: Entry) -> int | None:
-    step = _step(entry, "last_step")
-    return _step(entry, "step") if step is None else step
+    step = _step(entry, Capture.LAST_STEP)
+    return _step(entry, Capture.STEP) if step is None else step
 
 
-def _step(entry: Entry, name: str) -> int | None:
+def _step(entry: Entry, name: Capture) -> int | None:
     told = entry.signal.captures
     step = told.get(name, "")
-    return int(step) if step.isdecimal() and len(step) < STEP_DIGITS and "epoch" not in told else None
+    return int(step) if step.isdecimal() and len(step) < STEP_DIGITS and Capture.EPOCH not in told else None
 
 
 def _ends(job: Job, stories: Sequence[Story]) -> list[dict[str, int]]:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from diagnose.matching.lines import Hit, Sighting
 from diagnose.matching.measuring import Measuring
 from diagnose.matching.scanner import Finding
+from schemas.captures import Capture
 from schemas.record import Decoder, Origin, Source
 from schemas.signal import Mark, Signal, derived_id
 from schemas.vocabulary import Kind, Provenance
@@ -272,13 +273,17 @@ def _key(hit: Hit) -> _Key:
 def _captures(first: Hit, last: Hit) -> dict[str, str]:
     """Return the captures of a span's first line, and the step that its last line tells."""
     told = dict(last.captures)
-    return dict(first.captures) | ({"last_step": told["step"]} if "step" in told else {})
+    return dict(first.captures) | ({Capture.LAST_STEP.value: told[Capture.STEP]} if Capture.STEP in told else {})
 
 
 def _told(hit: Hit) -> Origin:
     """Return what the message itself says about its writer, for lines whose prefix and source are silent."""
     captures = dict(hit.captures)
-    return Origin(host=captures.get("host"), rank=_number(captures.get("rank")), gpu=_number(captures.get("gpu")))
+    return Origin(
+        host=captures.get(Capture.HOST),
+        rank=_number(captures.get(Capture.RANK)),
+        gpu=_number(captures.get(Capture.GPU)),
+    )
 
 
 def _number(text: str | None) -> int | None:

@@ -188,6 +188,12 @@ def test_the_lines_of_a_rule_test_it(tmp_path: Path, change: dict[str, object], 
     assert str(found) == f"{tmp_path}/own.yaml:3: rule own.rule: {expected}"
 
 
+def test_lines_cannot_test_a_pattern_that_is_none(tmp_path: Path) -> None:
+    read = read_rules(written(tmp_path / "own.yaml", RULE | {"pattern": "flux(?=x)"}))
+    (found,) = rulecheck.test(read, decoder_for(Source("rules"), b""))
+    assert str(found).startswith(f"{tmp_path}/own.yaml:3: rule own.rule: pattern `flux(?=x)`: ")
+
+
 @pytest.mark.parametrize("pattern", [r"\d", ".", r"0|\b", "a", ".*"])
 def test_a_pattern_without_four_fixed_characters_is_refused(pattern: str) -> None:
     signature = catalogue().by_id["c10d.init-timeout"].model_copy(update={"patterns": (pattern,)})
