@@ -10,10 +10,13 @@ from diagnose.matching.dialect import PatternError, confirming, nominating, toke
 from diagnose.matching.pieces import fixed_characters
 from diagnose.rules import Rule, RuleError
 from schemas.faults import faults_matching
+from schemas.metrics import conversions, number, reading
 from schemas.record import Decoder
 from schemas.vocabulary import Kind
 
 FIXED_CHARACTERS: Final = 4
+COUNTERS: Final = frozenset({"step", "total_steps", "epoch"})
+"""What a pattern of `values` may capture beside metrics: where the run stands."""
 
 
 def check(rules: Iterable[Rule], known: Mapping[str, Rule]) -> list[RuleError]:
@@ -43,6 +46,16 @@ def _own_lines(rule: Rule, decoder: Decoder) -> Iterator[str]:
     for line in rule.signature.not_match:
         if _any_line_accepted(rule, decoder, line):
             yield f"`not_match` line matches: {line}"
+    for pattern in rule.signature.values:
+        if not any(_reads(pattern, decoder(line.encode()).message) for line in rule.signature.match):
+            yield f"`values` pattern reads no number from any `match` line: {pattern}"
+
+
+def _reads(pattern: str, message: bytes) -> bool:
+    """Tell whether a pattern of `values` captures something, and everything that it captures is a number."""
+    found = confirming(pattern).search(message)
+    told = {k.decode(): v.decode("latin-1") for k, v in found.groupdict().items() if v} if found else {}
+    return bool(told) and all((number(v) if k in COUNTERS else reading(k, v)) is not None for k, v in told.items())
 
 
 def _any_line_accepted(rule: Rule, decoder: Decoder, line: str) -> bool:
@@ -72,6 +85,19 @@ def _patterns_compile(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
             yield f"pattern `{pattern}`: {error}"
         except hyperscan.error as error:
             yield f"pattern `{pattern}`: the scanning engine refuses it: {error}"
+
+
+def _values_are_metrics(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
+    for pattern in rule.signature.values:
+        try:
+            captured = {g.decode() for g in confirming(pattern).groupindex}
+        except PatternError as error:
+            yield f"`values` pattern `{pattern}`: {error}"
+            continue
+        if not captured:
+            yield f"`values` pattern `{pattern}` captures nothing"
+        for name in sorted(captured - COUNTERS - set(conversions())):
+            yield f"`values` captures `{name}`, which is no metric (schemas/metrics.yaml), `step` or `epoch`"
 
 
 def _something_is_fixed(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
@@ -120,6 +146,7 @@ def _own_lines_differ(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
 _Lint = Callable[[Rule, Mapping[str, Rule]], Iterator[str]]
 _LINTS: Final[tuple[_Lint, ...]] = (
     _patterns_compile,
+    _values_are_metrics,
     _something_is_fixed,
     _identity_is_captured,
     _explains_exist,

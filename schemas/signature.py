@@ -29,6 +29,7 @@ class Signature(Model):
     fault: FaultName | None = None
     patterns: tuple[Line, ...] = Field(alias="pattern", min_length=1)
     unless: tuple[Line, ...] = ()
+    values: tuple[Line, ...] = ()
     table: Annotated[str, StringConstraints(pattern=r"^[a-z]+$")] | None = None
     identity: tuple[str, ...] = ()
     explains: tuple[str, ...] = ()
@@ -48,7 +49,7 @@ class Signature(Model):
     def _single_values_are_lists_of_one(cls, fields: object) -> object:
         if not isinstance(fields, dict):
             return fields
-        several = ("from", "pattern", "unless", "identity", "explains", "match", "not_match")
+        several = ("from", "pattern", "unless", "values", "identity", "explains", "match", "not_match")
         return {k: [v] if k in several and isinstance(v, str) else v for k, v in fields.items()}
 
     @model_validator(mode="after")
