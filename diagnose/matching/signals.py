@@ -73,6 +73,8 @@ class SourceFold:
             if isinstance(finding, Hit):
                 self.kinds = [*self.kinds[:1], Kind.FAULT]
                 self._fault(_key(finding), Span(finding, finding, 1, self.moved, self.moved))
+            elif finding.signature.kind is Kind.READING:
+                continue  # numbers for detectors: nothing began, went on or ended
             elif finding.first is None or finding.last is None:
                 self._pend(finding.signature.id, finding.count)
             else:
