@@ -10,7 +10,7 @@ from typing import Final
 import hyperscan
 
 from diagnose.detectors.trial import TrialError, fires
-from diagnose.matching.database import VETOES
+from diagnose.matching.database import VETOES, WHOLE
 from diagnose.matching.dialect import PatternError, confirming, nominating, tokens_of
 from diagnose.matching.pieces import fixed_characters
 from diagnose.rules import Rule, RuleError
@@ -105,9 +105,7 @@ def _nominated(rule: Rule, line: bytes) -> bool:
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
     database.compile(
         expressions=[
-            n.encode()
-            for p in rule.signature.patterns
-            for n in nominating(p, whole=rule.signature.kind is Kind.PROGRESS)
+            n.encode() for p in rule.signature.patterns for n in nominating(p, whole=rule.signature.kind in WHOLE)
         ]
     )
     found: list[int] = []

@@ -20,7 +20,12 @@ from schemas.signature import Signature
 from schemas.vocabulary import Kind
 
 MODE: Final = hyperscan.HS_MODE_BLOCK
-STORY: Final = frozenset({Kind.START, Kind.PROGRESS, Kind.SUCCESS})
+COUNTED: Final = frozenset({Kind.START, Kind.PROGRESS, Kind.SUCCESS, Kind.READING})
+"""Kinds whose lines may be every second line: the story of a run, and readings. They are looked at in stretches."""
+
+WHOLE: Final = frozenset({Kind.PROGRESS, Kind.READING})
+"""Kinds that are scanned for as a whole, not by a piece: their lines are counted without a second look."""
+
 VETOES: Final = frozenset({Kind.NOISE, Kind.TEARDOWN})
 
 
@@ -36,9 +41,10 @@ class Expression:
 class Plan:
     """Which signature each expression of the automaton belongs to.
 
-    Expressions of story signatures (start, progress, success) come first: a comparison of numbers tells them apart
-    while scanning. Progress is scanned for as a whole, all else by its patterns' most telling pieces. Signatures
-    whose lines are no evidence (noise, teardown) are not scanned for: they are asked about lines with a fault.
+    Expressions of signatures that are counted (start, progress, success, reading) come first: a comparison of numbers
+    tells them apart while scanning. Progress and readings are scanned for as a whole, all else by its patterns' most
+    telling pieces. Signatures whose lines are no evidence (noise, teardown) are not scanned for: they are asked about
+    lines with a fault.
     The places of `expressions` are their ids in the automaton. `detectors` are those that look at each metric, by id.
     """
 
@@ -49,13 +55,13 @@ class Plan:
 
     @cached_property
     def story_signatures(self) -> int:
-        """Return how many of the first signatures are of the story."""
-        return sum(signature.kind in STORY for signature in self.signatures)
+        """Return how many of the first signatures are counted: those of the story, and of readings."""
+        return sum(signature.kind in COUNTED for signature in self.signatures)
 
     @cached_property
     def faults_from(self) -> int:
-        """Return the id of the first expression after those of the story."""
-        return sum(self.signatures[e.owner].kind in STORY for e in self.expressions)
+        """Return the id of the first expression after those that are counted."""
+        return sum(self.signatures[e.owner].kind in COUNTED for e in self.expressions)
 
 
 def plan(catalogue: Catalogue) -> Plan:
@@ -65,7 +71,7 @@ def plan(catalogue: Catalogue) -> Plan:
         Expression(owner, nominator)
         for owner, signature in enumerate(scanned)
         for pattern in signature.patterns
-        for nominator in nominating(pattern, whole=signature.kind is Kind.PROGRESS)
+        for nominator in nominating(pattern, whole=signature.kind in WHOLE)
     )
     return Plan(scanned, vetoes, tuple(expressions), catalogue.detectors)
 
@@ -109,5 +115,5 @@ def compiled(expressions: Sequence[Expression]) -> hyperscan.Database:
 
 def _divided(catalogue: Catalogue) -> tuple[tuple[Signature, ...], tuple[Signature, ...]]:
     """Return the signatures that are scanned for, and those that are only asked."""
-    known = sorted((s for s in catalogue.signatures if s.patterns), key=lambda s: (s.kind not in STORY, s.id))
+    known = sorted((s for s in catalogue.signatures if s.patterns), key=lambda s: (s.kind not in COUNTED, s.id))
     return tuple(s for s in known if s.kind not in VETOES), tuple(s for s in known if s.kind in VETOES)

@@ -77,7 +77,9 @@ class SourceFold:
                 self.kinds = [*self.kinds[:1], Kind.FAULT]
                 self._fault(_key(finding), Span(finding, finding, 1, self.moved, self.moved))
                 continue
-            if finding.first is None or finding.last is None:
+            if finding.signature.kind is Kind.READING:
+                pass  # numbers for detectors: nothing began, went on or ended
+            elif finding.first is None or finding.last is None:
                 self._pend(finding.signature.id, finding.count)
             else:
                 self._turn_to(finding.signature.kind)
