@@ -1,13 +1,17 @@
 """Diagnosis: a ranked finding put into words: fault, culprit, scope, confidence, and why."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from diagnose.correlation.blame import culprit, scope
 from diagnose.correlation.causes import cause_graph
+from diagnose.correlation.collectives import Arrivals, arrivals
+from diagnose.correlation.comparing import MISMATCH
 from diagnose.correlation.evidence import Finding
 from diagnose.correlation.places import first_place, last_place
 from diagnose.correlation.ranking import Ranking, broke_s, timeout_s
+from diagnose.correlation.story import Story
+from diagnose.correlation.waiting import mismatched, sentences
 from schemas.faults import fault_classes
 from schemas.incident import Alternative, Diagnosis, Evidence, Role, Symptom
 from schemas.signature import Signature
@@ -16,10 +20,18 @@ from schemas.vocabulary import Domain, Provenance, RetryOutlook
 
 @dataclass(frozen=True)
 class Cast:
-    """Who took part in a job: which host each rank ran on, and all ranks that were heard."""
+    """Who took part in a job: which host each rank ran on, and all ranks that were heard.
+
+    `arrivals`: of one attempt, who came to which collective.
+    """
 
     host_of: Mapping[int, str]
     ranks: tuple[int, ...]
+    arrivals: Arrivals = field(default_factory=Arrivals)
+
+    def during(self, story: Story) -> "Cast":
+        """Return the same cast with the arrivals of an attempt."""
+        return replace(self, arrivals=arrivals(story.entries, self.ranks))
 
 
 def diagnosis(ranking: Ranking, cast: Cast) -> Diagnosis:
@@ -34,12 +46,12 @@ def diagnosis(ranking: Ranking, cast: Cast) -> Diagnosis:
         playbook=fault_classes()[cause.fault].first_action,
         severity=max((f.signature.severity for f in (cause, *ranking.symptoms)), key=lambda s: s.rank),
         confidence=confidence(ranking),
-        culprit=culprit(cause, cast.host_of, cast.ranks),
+        culprit=culprit(cause, cast.host_of, cast.arrivals),
         scope=scope((cause, *ranking.symptoms)),
         domain=domain(signature),
         retry_outlook=retry_outlook(signature),
         first_cause=first_place(cause.first),
-        reasons=tuple(_reasons(ranking)),
+        reasons=(*_waited(ranking, cast), *_reasons(ranking)),
     )
 
 
@@ -146,6 +158,15 @@ def _why_not(finding: Finding, cause: Finding) -> str:
     if finding.first.first.after(cause.first.first):
         return "it came later, and nothing shows that it led to the failure"
     return "it is further from the end of the run"
+
+
+def _waited(ranking: Ranking, cast: Cast) -> Iterator[str]:
+    """Yield who was waited for, where ranks waited, and what some of them called instead."""
+    faults = {f.fault for f in (ranking.cause, *ranking.symptoms)}
+    if ranking.cause.signature.id == MISMATCH and cast.arrivals.mismatch:
+        yield mismatched(cast.arrivals.mismatch, cast.host_of)
+    elif "comm.collective_timeout" in faults:
+        yield from sentences(cast.arrivals, cast.host_of)
 
 
 def _reasons(ranking: Ranking) -> list[str]:

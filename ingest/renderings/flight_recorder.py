@@ -18,11 +18,13 @@ MOST_BYTES: Final = 64 * 1024 * 1024
 LAST_CALLS: Final = 50
 """So many calls of a group are shown."""
 
-COMPARED: Final = 6
+COMPARED: Final = 3
 """So many calls of a group, the pending one among them, are told in a form that ranks can be compared by."""
 
 _READ_BYTES: Final = 1024 * 1024
-_MEMBERS: Final = 2000
+_TOLD: Final = 190
+"""Members and compared calls are told in full or not at all: a signature's captures end a little later."""
+
 _NAME: Final = re.compile(r"(?:nccl|comm_lib)_trace_rank_?\d+(?:\.\w+)*$")
 _RANK: Final = re.compile(r"(\d{1,7})(?:\.(?:pkl|pickle|json|bin|gz|zst|xz|bz2))*$")
 _PICKLE: Final = re.compile(rb"\x80[\x02-\x05]")
@@ -91,8 +93,7 @@ def _lines(told: Recorded, rank: int | None) -> Iterator[tuple[int, str]]:
 
 def _group(group: Group) -> str:
     members = ranks(group.members)
-    told = members if len(members) <= _MEMBERS else f"{len(group.members)} in all"
-    return f"group {group.name} ({group.desc}) of ranks {told or '?'}"
+    return f"group {group.name} ({group.desc}) of ranks {members if 0 < len(members) <= _TOLD else '?'}"
 
 
 def _call(call: Call, peer: str = "") -> str:
@@ -127,7 +128,8 @@ def _compared(group: Group) -> str:
     """
     calls = {call.seq: call for call in group.calls if not call.p2p}
     about = group.completed + COMPARED // 2
-    told = [call for seq, call in sorted(calls.items()) if seq <= about][-COMPARED:]
-    return " ".join(
-        f"{c.seq}={c.op}:{c.inputs.elements}>{c.outputs.elements}:{c.inputs.dtypes}".replace(" ", "_") for c in told
-    )
+    near = [call for seq, call in sorted(calls.items()) if seq <= about][-COMPARED:]
+    told = [f"{c.seq}={c.op}:{c.inputs.elements}>{c.outputs.elements}:{c.inputs.dtypes}" for c in near]
+    while len(" ".join(told)) > _TOLD:
+        told.pop()
+    return " ".join(text.replace(" ", "_") for text in told)
