@@ -50,7 +50,7 @@ class Report:
 
     `waits`: it waits in a collective, `seq`, where the number is told. `enqueued`, `completed`: the last ones that it
     has called, and that were done. `since_s`: since when it has waited (Unix, seconds). `members`: the ranks of the
-    group, empty if not told. `peer`: the one rank that it waits for. `calls`: by number, what it has called about there.
+    group, empty if not told. `peer`: the one rank that it waits for. `calls`: its calls about there, by number.
     """
 
     entry: Entry

@@ -127,7 +127,7 @@ def _compared(group: Group) -> str:
     Of a group of calls with one number the last one stands for all.
     """
     calls = {call.seq: call for call in group.calls if not call.p2p}
-    about = group.completed + COMPARED // 2
+    about = group.completed + 1 + COMPARED // 2
     near = [call for seq, call in sorted(calls.items()) if seq <= about][-COMPARED:]
     told = [f"{c.seq}={c.op}:{c.inputs.elements}>{c.outputs.elements}:{c.inputs.dtypes}" for c in near]
     while len(" ".join(told)) > _TOLD:
