@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from diagnose.correlation.collectives import Arrivals
 from diagnose.correlation.evidence import Finding
 from schemas.incident import Blamed, Scope
 from schemas.vocabulary import Culprit
@@ -15,11 +14,14 @@ _NAMED: Final = 8
 """So many ranks are named; of more it is said how many."""
 
 
-def culprit(finding: Finding, host_of: Mapping[int, str], arrivals: Arrivals) -> Blamed:
-    """Return who is to blame: the sort of thing that the signature blames, as exactly as its evidence tells."""
+def culprit(finding: Finding, host_of: Mapping[int, str], waited_for: Sequence[int]) -> Blamed:
+    """Return who is to blame: the sort of thing that the signature blames, as exactly as its evidence tells.
+
+    Where ranks waited in vain, those are that they waited for, `waited_for` unless a line names them.
+    """
     signal, told = finding.first.signal, finding.captures
     if finding.fault == "comm.collective_timeout":
-        return _ranks(_missing(finding, arrivals), host_of)
+        return _ranks(_missing(finding) or waited_for, host_of)
     if len(finding.ranks) > 1 and finding.signature.id in COMPARED:
         return _ranks(finding.ranks, host_of)
     rank = signal.rank
@@ -83,10 +85,9 @@ def scope(findings: Iterable[Finding]) -> Scope:
     )
 
 
-def _missing(finding: Finding, arrivals: Arrivals) -> tuple[int, ...]:
-    """Return the ranks for which the others waited: those that a line names, else those that stand out."""
-    named = {int(r) for r in finding.captures.get("ranks", "").replace(",", " ").split() if r.isdecimal()}
-    return tuple(sorted(named)) or arrivals.culprits
+def _missing(finding: Finding) -> list[int]:
+    """Return the ranks that a line names as those for which the others waited."""
+    return sorted({int(r) for r in finding.captures.get("ranks", "").replace(",", " ").split() if r.isdecimal()})
 
 
 def _kind(finding: Finding, gpu: str | None, rank: int | None, host: str | None, told: Mapping[str, str]) -> Culprit:

@@ -5,7 +5,7 @@ that the others wait for and that wait for nobody themselves. Everything here ta
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf
@@ -80,6 +80,10 @@ class _Standing:
     seq: int | None = None
     enqueued: int | None = None
     completed: int | None = None
+
+
+_Called = dict[Call, list[tuple[Report, Call]]]
+"""What ranks called at one place, by what must be the same for all of them."""
 
 
 @dataclass
@@ -197,23 +201,24 @@ def _mismatch(groups: Iterable[_Group]) -> Mismatch | None:
 def _mismatches(group: _Group) -> Iterator[Mismatch]:
     """Yield the first mismatch of a group, as the watchdog and as the flight recorder tell it."""
     for typed in (True, False):
-        places: dict[int, dict[Call, list[Report]]] = defaultdict(lambda: defaultdict(list))
+        places: dict[int, _Called] = defaultdict(lambda: defaultdict(list))
         for report in group.told:
             for seq, call in report.calls.items():
                 if bool(call.dtypes) is typed:
-                    places[seq][_comparable(call)].append(report)
+                    places[seq][_comparable(call)].append((report, call))
         if different := [seq for seq, calls in places.items() if len(calls) > 1]:
             yield _odd(group, min(different), places[min(different)])
 
 
-def _odd(group: _Group, seq: int, calls: Mapping[Call, Sequence[Report]]) -> Mismatch:
-    ranks = {call: {report.rank for report in own} for call, own in calls.items()}
+def _odd(group: _Group, seq: int, calls: _Called) -> Mismatch:
+    ranks = {call: {report.rank for report, _ in own} for call, own in calls.items()}
     usual = max(calls, key=lambda call: (len(ranks[call]), call))
-    odd = [report for call, own in calls.items() if call != usual for report in own]
-    entries = sorted({report.entry.signal.id: report.entry for report in odd}.values(), key=lambda e: e.first.order)
-    first = next(call for call, own in calls.items() if odd[0] in own)
-    differ = _sorted({report.rank for report in odd})
-    return Mismatch(group.name, group.desc, seq, differ, first, usual, len(ranks[usual]), tuple(entries))
+    odd = [told for call, own in calls.items() if call != usual for told in own]
+    odd.sort(key=lambda told: (told[0].entry.first.order, told[0].rank))
+    entries = {report.entry.signal.id: report.entry for report, _ in odd}
+    differ = _sorted({report.rank for report, _ in odd})
+    common = min(call for _, call in calls[usual])
+    return Mismatch(group.name, group.desc, seq, differ, odd[0][1], common, len(ranks[usual]), tuple(entries.values()))
 
 
 def _comparable(call: Call) -> Call:

@@ -7,12 +7,13 @@ from diagnose.correlation.blame import placed
 from diagnose.correlation.collectives import Arrivals, Mismatch, Stall
 from diagnose.correlation.places import date
 from diagnose.correlation.reports import Call
+from diagnose.correlation.stacks import OddStacks
 
 _MOST: Final = 3
 """So many collectives are told of, of those that stalled for different ranks."""
 
 
-def sentences(arrivals: Arrivals, host_of: Mapping[int, str]) -> Iterator[str]:
+def stalled(arrivals: Arrivals, host_of: Mapping[int, str]) -> Iterator[str]:
     """Yield who did not arrive where; of stalls with the same suspects the first one tells."""
     told: set[int] = set()
     for stall in arrivals.stalls:
@@ -29,6 +30,12 @@ def mismatched(mismatch: Mismatch, host_of: Mapping[int, str]) -> str:
         f"{placed(mismatch.ranks, host_of)} called {_call(mismatch.odd)} as #{mismatch.seq}"
         f"{_of(mismatch.group, mismatch.desc)}, {others} {_call(mismatch.usual)}"
     )
+
+
+def elsewhere(odd: OddStacks, host_of: Mapping[int, str]) -> str:
+    """Return whose stacks differed from most, and where both were."""
+    verb = "was" if len(odd.ranks) == 1 else "were"
+    return f"{placed(odd.ranks, host_of)} {verb} in {odd.place}, {odd.usual_ranks} others in {odd.usual}"
 
 
 def _stalled(stall: Stall, host_of: Mapping[int, str]) -> str:

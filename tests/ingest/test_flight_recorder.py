@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import tarfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from ingest.spool import Blocks
 from tests.dumps import BEGAN_NS, call, dump, groups_of, stalled
 
 PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(max_size=300),
+    st.none() | st.booleans() | st.integers(-(2**200), 2**200) | st.floats(allow_nan=False) | st.text(),
     lambda inner: (
         st.lists(inner)
         | st.dictionaries(st.text() | st.integers(), inner)
@@ -123,18 +124,13 @@ def test_ranks_in_words_are_these_ranks(numbers: set[int]) -> None:
 
 @given(PLAIN, st.sampled_from([2, 3, 4, 5]))
 def test_plain_data_is_read_as_it_was_written(data: Any, protocol: int) -> None:
-    try:
-        assert plain_pickle.loads(pickle.dumps(data, protocol=protocol)) == data
-    except plain_pickle.NotPlain as error:
-        assert "LONG4" in str(error) or "GLOBAL" in str(error)  # huge numbers; bytes before protocol 3
+    assert plain_pickle.loads(pickle.dumps(data, protocol=protocol)) == data
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"\x80\x02", b"\x80\x04", b""]))
 def test_whatever_the_bytes_are_they_are_read_or_refused(data: bytes, magic: bytes) -> None:
-    try:
+    with suppress(plain_pickle.NotPlain):
         plain_pickle.loads(magic + data)
-    except plain_pickle.NotPlain as error:
-        assert str(error)
 
 
 class _Hostile:
@@ -149,7 +145,7 @@ class _Hostile:
 def test_a_pickle_that_would_run_code_is_refused_and_runs_none(tmp_path: Path, protocol: int) -> None:
     mark = tmp_path / "executed"
     told = stalled(3, {12}) | {"version": _Hostile(os.mkdir, (str(mark),))}
-    with pytest.raises(Unreadable, match="cannot be read, because it would run code .*GLOBAL"):
+    with pytest.raises(Unreadable, match=r"cannot be read, because it would run code .*GLOBAL"):
         lines(told, protocol=protocol)
     assert not mark.exists()
 
@@ -188,11 +184,11 @@ def test_a_dump_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) ->
         shown(b"\x80\x02" + b"N" * (1 << 21))
 
 
-@given(st.integers(0, 4000))
+@given(st.integers(2, 4000))
 def test_a_truncated_dump_is_unreadable_and_nothing_else(size: int) -> None:
     data = pickle.dumps(stalled(3, {12}), protocol=2)
     with pytest.raises(Unreadable, match="ends in the middle"):
-        shown(data[: min(size, len(data) - 1)] or b"\x80\x02")
+        shown(data[: min(size, len(data) - 1)])
 
 
 @pytest.mark.parametrize("data", [b"{", b'{"entries": ', b'{"a":' * 100_000])
