@@ -131,10 +131,10 @@ def _peeled(stream: Blocks) -> Blocks:
     return stream
 
 
-def _rendered(stream: Blocks | PlainFile) -> Blocks | None:
+def _rendered(stream: Blocks | PlainFile) -> spool.Rendered | None:
     """Return the lines that show a stream which is no log but known (see `ingest.renderings`), else `None`."""
     rendering = rendering_of(stream.label, stream.peek(spool.HEAD_BYTES))
-    return None if rendering is None else spool.Blocks(stream.label, rendering.render(stream), stream)
+    return None if rendering is None else spool.Rendered(stream.label, rendering.render(stream), stream)
 
 
 def _member(blocks: Iterator[bytes], info: tarfile.TarInfo, name: str, label: str, depth: int) -> Iterator[Member]:

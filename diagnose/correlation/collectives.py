@@ -127,7 +127,10 @@ def arrivals(entries: Sequence[Entry], world: Iterable[int] = ()) -> Arrivals:
     everyone: frozenset[int] = frozenset() if _crowded(entries) else frozenset(world)
     found = [_stall(group, everyone) for group in groups.values() if group.waiting]
     found += [_peer_stall(report) for report in told if report.peer is not None]
-    return Arrivals(tuple(_roots(found)), _mismatch(groups.values()))
+    stalls = _roots(found)
+    if not any(stall.suspects for stall in stalls) and (left := _left_over(groups.values(), stalls, everyone)):
+        stalls = [left, *stalls]
+    return Arrivals(tuple(stalls), _mismatch(groups.values()))
 
 
 def _crowded(entries: Iterable[Entry]) -> bool:
@@ -167,6 +170,21 @@ def _peer_stall(report: Report) -> Stall:
     assert report.peer is not None
     absent, waiting = (report.peer,), (report.rank,)
     return Stall(report.group, report.desc, None, report.op, report.since_s, waiting, absent, silent=absent)
+
+
+def _left_over(groups: Iterable[_Group], stalls: Sequence[Stall], world: frozenset[int]) -> Stall | None:
+    """Return the few ranks of a job that wait nowhere, where it is not known who belongs to which group.
+
+    Ranks that wait in one group are waited for in others, so that in the end nearly all wait.
+    """
+    fronts = {group.name: group.front() for group in groups}
+    came = {r for g in groups for r, standing in g.ranks.items() if _reached(standing.enqueued, fronts[g.name])}
+    waiting = {rank for stall in stalls for rank in stall.waiting}
+    absent = _sorted(world - waiting - came)
+    if not waiting or not absent or 2 * len(absent) >= len(world):
+        return None
+    since_s = min((stall.since_s for stall in stalls if stall.since_s is not None), default=None)
+    return Stall("", "", None, "", since_s, _sorted(waiting), absent, silent=absent)
 
 
 def _roots(stalls: Sequence[Stall]) -> list[Stall]:

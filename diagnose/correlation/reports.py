@@ -29,6 +29,10 @@ WAITS: Final = frozenset(
 )
 """The signatures by which a rank says that it waits for all others of a group."""
 
+STALE_S: Final = 2 * 3600.0
+"""A dump whose last call is so much earlier than that of another one is of an earlier run."""
+
+_DUMPED: Final = "flight-recorder."
 _CALL: Final = re.compile(r"(\d{1,18})=(\w{1,80}):(\d{1,20})>(\d{1,20}):(\S{1,80})")
 _PART: Final = re.compile(r"(\d{1,7})(?:-(\d{1,7})(?:/(\d{1,7}))?)?")
 _MOST_RANKS: Final = 1 << 20
@@ -73,12 +77,25 @@ def reports(entries: Iterable[Entry]) -> list[Report]:
 
     A timeout that names no group gets that of the line in which the same rank names the same collective.
     """
-    found = [report for entry in entries if (report := _report(entry)) is not None]
+    found = [report for entry in _of_one_time(entries) if (report := _report(entry)) is not None]
     groups: dict[tuple[int, int], dict[str, str]] = defaultdict(dict)
     for report in found:
         if report.group and report.seq is not None:
             groups[report.rank, report.seq][report.group] = report.desc
     return [report if report.group or report.seq is None else _named(report, groups) for report in found]
+
+
+def _of_one_time(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Yield entries without those of dumps that an earlier run has left behind: ranks of one run stop together."""
+    told = list(entries)
+    newest: dict[str, float] = {}
+    for entry in told:
+        if entry.signal.signature.startswith(_DUMPED) and entry.first.time_s is not None:
+            source = entry.signal.source
+            newest[source] = max(entry.first.time_s, newest.get(source, entry.first.time_s))
+    oldest_s = max(newest.values(), default=0.0) - STALE_S
+    stale = {source for source, time_s in newest.items() if time_s < oldest_s}
+    return (entry for entry in told if entry.signal.source not in stale)
 
 
 def _named(report: Report, groups: Mapping[tuple[int, int], Mapping[str, str]]) -> Report:

@@ -25,7 +25,11 @@ def recorded(
     """Return what a dump tells of a rank in a group: it waits at `seq`, or it waits for nothing."""
     group = {"members": ranks, "enqueued": str(done if seq is None else seq), "completed": str(done)} | ALL
     waits = {} if seq is None else {"seq": str(seq), "collective": "ALLREDUCE"}
-    place = {"source": f"nccl_trace_rank_{rank}", "rank": rank, "line": 1 + 10 * int(told.get("pg", "0"))}
+    place = {
+        "source": told.pop("source", f"nccl_trace_rank_{rank}"),
+        "rank": rank,
+        "line": 1 + 10 * int(told.get("pg", "0")),
+    }
     return said(IDLE if seq is None else WAITS, at, **place, **(group | waits | told))
 
 
@@ -142,6 +146,21 @@ def test_silence_proves_nothing_where_a_source_said_more_than_is_kept_apart() ->
     one = [said("c10d.watchdog-timeout", 1500, rank=r, seq="20", line=1 + r) for r in range(IDENTITIES)]
     assert arrived(*one, world=range(IDENTITIES + 10)).culprits == ()
     assert arrived(*one[:-1], world=range(IDENTITIES)).culprits == (IDENTITIES - 1,)
+
+
+def test_who_waits_nowhere_is_named_where_it_is_not_known_who_belongs_to_which_group() -> None:
+    def pair(rank: int) -> list[Signal]:
+        group = {"pg": str(1 + rank // 2), "pg_desc": "tp"}
+        return [s.model_copy(update={"captures": s.captures | group}) for s in watchdog(rank, 9 + rank // 2)]
+
+    told = [signal for rank in range(15) for signal in pair(rank)]
+    assert arrived(*told, world=range(16)).culprits == (15,)
+
+
+def test_a_dump_that_an_earlier_run_has_left_behind_does_not_count() -> None:
+    told = [recorded(rank, 20, 9000, ranks="0-3") for rank in range(4) if rank != 2]
+    assert arrived(*told, recorded(3, 5, 100, ranks="0-3", source="old/nccl_trace_rank_3")).culprits == (2,)
+    assert arrived(*told, recorded(2, None, 8990, ranks="0-3")).stalls[0].silent == ()
 
 
 # ---- what differs

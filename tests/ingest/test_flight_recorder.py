@@ -237,11 +237,11 @@ def test_dumps_are_found_in_folders_compressed_and_in_archives(tmp_path: Path) -
     assert found.skipped == ()
 
 
-def test_a_dump_that_cannot_be_read_is_a_problem_with_its_reason(tmp_path: Path) -> None:
+def test_a_dump_that_cannot_be_read_is_unreadable_with_its_reason(tmp_path: Path) -> None:
     (tmp_path / "nccl_trace_rank_3").write_bytes(pickle.dumps(_Hostile(os.getpid, ())))
     found = discover([str(tmp_path)])
-    assert found.inputs == ()
-    assert "cannot be read, because it would run code" in found.problems[0].what
+    with pytest.raises(Unreadable, match="cannot be read, because it would run code"):
+        content(found.inputs[0])
 
 
 def test_other_pickles_and_other_json_are_left_alone(tmp_path: Path) -> None:
