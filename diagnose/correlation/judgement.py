@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from diagnose.correlation.causes import CauseGraph
+from diagnose.correlation.comparing import compared, unsaid
 from diagnose.correlation.evidence import Finding, Resolve, findings
 from diagnose.correlation.moments import Entry
 from diagnose.correlation.ranking import Ranker, Ranking
@@ -39,7 +40,8 @@ class Judge:
 
         `silent`: it has made no progress for too long.
         """
-        seen = [*findings(story, self._resolve), *([silent] if silent else ())]
+        found = [*findings(story, self._resolve), *([silent] if silent else ())]
+        seen = compared(found, story, self._resolve)
         verdict = story.verdict(self._is_verdict)
         if verdict and verdict.signal.kind is Kind.FAULT:
             return self._condemned(story, seen, verdict)
@@ -48,7 +50,7 @@ class Judge:
             reason = f"{self._resolve(success.signal.signature).title} ({where})"
             return Judged(story, Outcome.SUCCEEDED, reason, tuple(seen), None)
         ranking = Ranker(seen, self._graph).ranking()
-        if ranking is None and (bad := _gone_bad(story, seen)):
+        if ranking is None and (bad := _gone_bad(story, seen) or unsaid(seen)):
             return Judged(story, Outcome.FAILED, bad.signature.title, tuple(seen), Ranking(bad, (), ()))
         if ranking is None:
             return Judged(story, Outcome.INCOMPLETE, _stops(story), tuple(seen), None)

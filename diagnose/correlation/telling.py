@@ -85,6 +85,7 @@ class Teller:
         self._cast: Cast = cast_of(job)
         self.waits_for: Silence | None = None
         self._judged: list[Judged] = []
+        self._casts: dict[int, Cast] = {}
         judge, stories = Judge(resolve, graph), attempts(self._entries)
         for story, ends in zip(stories, _ends(job, stories), strict=True):
             found = silence(story, job.sources, resolve)
@@ -119,7 +120,10 @@ class Teller:
         return found
 
     def _told(self, attempt: int, ranking: Ranking, impact: Impact, over: str | None, lost: int | None = None) -> Told:
-        return Told(self.job.name, attempt, impact, diagnosis(ranking, self._cast), ranking, over, lost)
+        if attempt not in self._casts:
+            self._casts[attempt] = self._cast.during(self._judged[attempt].story)
+        told = diagnosis(ranking, self._casts[attempt])
+        return Told(self.job.name, attempt, impact, told, ranking, over, lost)
 
     def _lost(self, attempt: int) -> int | None:
         """Return how many steps of an attempt a later one had to do again."""

@@ -20,8 +20,11 @@ from schemas.vocabulary import Kind, Provenance
 SPANS: Final = 8
 """How often a fault of one identity may end and begin again; after that its last span takes all."""
 
-IDENTITIES: Final = 2000
-"""How many identities of faults are kept apart in a source; later ones are counted together for each signature."""
+IDENTITIES: Final = 8192
+"""How many identities of faults are kept apart in a source; later ones are counted together for each signature.
+
+A thousand ranks may share a log, and each says half a dozen things when a collective times out.
+"""
 
 CHAPTERS: Final = 64
 """How many chapters of a run's story are kept: the last ones."""

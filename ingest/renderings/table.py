@@ -4,13 +4,17 @@ from typing import Final
 
 from ingest.renderings.dcgm import DcgmBoxes, DcgmColumns
 from ingest.renderings.exposition import Exposition
+from ingest.renderings.flight_recorder import FlightRecorder
 from ingest.renderings.port import Rendering
 from ingest.renderings.smi_report import SmiReport
+from ingest.renderings.stacks import StackDump
 from ingest.renderings.tables import MetricTable
 from ingest.renderings.tensorboard import TensorBoard
 from ingest.renderings.wandb import WandbRun
 
 RENDERINGS: Final[tuple[Rendering, ...]] = (
+    FlightRecorder(),
+    StackDump(),
     TensorBoard(),
     WandbRun(),
     SmiReport(),
