@@ -240,6 +240,7 @@ for command in (
     keys.keys,
     completion.completion,
     pipeline.ship,
+    pipeline.receive,
     pipeline.diagnose,
     pipeline.index,
     pipeline.remediate,
