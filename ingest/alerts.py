@@ -76,11 +76,15 @@ class Alert(_Sent):
         return _NO_NAME.sub("_", self.labels.get("alertname", "")[:VALUE_CHARACTERS]) or "unnamed"
 
     @property
+    def stream(self) -> str:
+        """Return what it has in common with itself at other times: it is one of its labels."""
+        told = self.fingerprint or orjson.dumps(self.labels, option=orjson.OPT_SORT_KEYS).decode()
+        return f"{STREAM}/{_digest(told)}"
+
+    @property
     def id(self) -> str:
         """Return what tells it from all others, and is the same whenever it is sent."""
-        labels = self.fingerprint or orjson.dumps(self.labels, option=orjson.OPT_SORT_KEYS).decode()
-        told = orjson.dumps([labels, self.starts_at.timestamp(), self.status])
-        return blake2b(told, digest_size=8).hexdigest()
+        return _digest(self.stream, self.starts_at.timestamp(), self.status)
 
     @property
     def of_relight(self) -> bool:
@@ -141,14 +145,14 @@ def shipped(alert: Alert, cluster: str, now_ms: int) -> tuple[Shipped, bytes]:
     header = Shipped(
         cluster=cluster,
         host=subject.host or UNKNOWN_HOST,
-        stream=f"{STREAM}/{alert.id}",
+        stream=alert.stream,
         provenance=Provenance.MONITOR,
         attested=True,
         generation=alert.id,
         offset_bytes=0,
         line=1,
         observed_ms=now_ms,
-        at_end=True,
+        complete=True,
         job=subject.job,
     )
     return header, filled(rendered(alert, subject))
@@ -216,6 +220,10 @@ def _value(value: str) -> str:
     """Return a value as it is where it is one word, else in quotes as JSON has it."""
     cut = value if len(value) <= VALUE_CHARACTERS else f"{value[: VALUE_CHARACTERS - 1]}…"
     return cut if _BARE.fullmatch(cut) else orjson.dumps(cut.encode("utf-8", "replace").decode()).decode()
+
+
+def _digest(*told: object) -> str:
+    return blake2b(orjson.dumps(told), digest_size=8).hexdigest()
 
 
 @cache
