@@ -9,19 +9,16 @@ sent again has no byte that was not there: it changes nothing, whatever its anno
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from hashlib import blake2b
-from importlib.resources import files
-from typing import Annotated, Final, Literal, NamedTuple
+from typing import Annotated, Final, Literal
 
 import orjson
-import yaml
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from ingest.foreign import UNKNOWN_HOST
 from ingest.redaction import shown
+from ingest.subjects import NAMES, Subject, subject_of
 from schemas.faults import fault_classes
 from schemas.shipped import Shipped
 from schemas.vocabulary import Provenance
@@ -37,19 +34,8 @@ FIELDS: Final = 64
 
 _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST: Final = datetime(9999, 12, 30, tzinfo=UTC)
-_HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f:]{2,39}")
-_PORT: Final = re.compile(r"(?:\[(?P<six>[^\[\]]+)\]|(?P<name>[^\[\]:]+)):[0-9]{1,5}")
-_LOOPBACK: Final = re.compile(r"localhost|127\.[0-9.]+|::1")
 _BARE: Final = re.compile(r"[A-Za-z0-9._:/@%+-]{1,300}")
 _NO_NAME: Final = re.compile(r"[^A-Za-z0-9_.:-]")
-_JOB: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/\[\]-]{0,199}")
-_FORMS: Final = {
-    "gpu": re.compile(r"[0-9]{1,4}"),
-    "gpu_uuid": re.compile(r"(?:GPU|MIG)-[0-9A-Za-z-]{1,80}"),
-    "pci": re.compile(r"[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}(?:\.[0-9A-Fa-f])?"),
-    "xid": re.compile(r"[1-9][0-9]{0,4}"),
-}
-"""What says which part of a host it is about, and how that looks."""
 
 
 class NoWebhook(ValueError):
@@ -98,26 +84,6 @@ class Webhook(_Sent):
     version: Annotated[str, Field(pattern=f"^{VERSION}$")]
     alerts: tuple[Alert, ...]
     truncated: int = Field(0, ge=0, alias="truncatedAlerts")
-
-
-class Subject(NamedTuple):
-    """What an alert is about, as far as its labels tell."""
-
-    host: str | None
-    parts: Mapping[str, str]
-    job: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Labels:
-    """Which labels say what: `alert_labels.yaml`."""
-
-    host: tuple[str, ...]
-    parts: Mapping[str, tuple[str, ...]]
-    job: tuple[str, ...]
-    pod: tuple[str, ...]
-    job_of_pod: re.Pattern[str]
-    not_of_instance: frozenset[str]
 
 
 def webhook(body: bytes) -> Webhook:
@@ -172,38 +138,9 @@ def filled(line: str) -> bytes:
     return text.ljust(LINE_BYTES - 1, b"\r") + b"\n"
 
 
-def subject_of(labels: Mapping[str, str]) -> Subject:
-    """Return what an alert with these labels is about."""
-    known = _labels()
-    parts = {name: _first(labels, of, _FORMS[name]) for name, of in known.parts.items()}
-    job = _first(labels, known.job, _JOB)
-    if job is None:
-        pods = (known.job_of_pod.fullmatch(labels.get(name, "")[:VALUE_CHARACTERS]) for name in known.pod)
-        job = next((pod[1] for pod in pods if pod and _JOB.fullmatch(pod[1])), None)
-    return Subject(_host(labels), {name: value for name, value in parts.items() if value is not None}, job)
-
-
-def _host(labels: Mapping[str, str]) -> str | None:
-    known = _labels()
-    for name in known.host:
-        value = labels.get(name, "")[:VALUE_CHARACTERS]
-        if name == "instance":
-            if labels.get("job") in known.not_of_instance:
-                continue
-            value = named["six"] or named["name"] if (named := _PORT.fullmatch(value)) else value
-        if _HOST.fullmatch(value) and not _LOOPBACK.fullmatch(value):
-            return value
-    return None
-
-
-def _first(labels: Mapping[str, str], names: tuple[str, ...], form: re.Pattern[str]) -> str | None:
-    return next((value for name in names if (value := labels.get(name)) and form.fullmatch(value)), None)
-
-
 def _fields(alert: Alert, subject: Subject) -> Iterator[str]:
     """Yield the fields of a line: what it is about, and what else is said."""
-    front = {"host": subject.host, **subject.parts, "job": subject.job}
-    about = {name: value for name, value in front.items() if value is not None}
+    about = subject.told
     yield from (f"{name}={_value(value)}" for name, value in about.items())
     others = {name: value for name, value in alert.labels.items() if name != "alertname" and about.get(name) != value}
     told = [*sorted(others.items()), *sorted(alert.annotations.items())]
@@ -213,7 +150,7 @@ def _fields(alert: Alert, subject: Subject) -> Iterator[str]:
 def _label(name: str, taken: Mapping[str, str]) -> str:
     """Return a label's name as one word that does not stand in front already; `job` is Prometheus' own."""
     word = _NO_NAME.sub("_", name[:VALUE_CHARACTERS]) or "_"
-    return f"label_{word}" if word in taken or word in _FORMS or word in ("host", "job") else word
+    return f"label_{word}" if word in taken or word in NAMES else word
 
 
 def _value(value: str) -> str:
@@ -224,16 +161,3 @@ def _value(value: str) -> str:
 
 def _digest(*told: object) -> str:
     return blake2b(orjson.dumps(told), digest_size=8).hexdigest()
-
-
-@cache
-def _labels() -> _Labels:
-    told = yaml.safe_load(files("ingest").joinpath("alert_labels.yaml").read_text(encoding="utf-8"))
-    return _Labels(
-        host=tuple(told["host"]),
-        parts={name: tuple(told[name]) for name in _FORMS},
-        job=tuple(told["job"]),
-        pod=tuple(told["pod"]),
-        job_of_pod=re.compile(told["job_of_pod"]),
-        not_of_instance=frozenset(told["not_of_instance"]),
-    )

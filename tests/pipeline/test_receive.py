@@ -1,19 +1,17 @@
 """Alerts that an Alertmanager posts become lines, signals and incidents: each once, and only from who may post."""
 
-import os
-import signal
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 import pytest
+import urllib3
 import yaml
 from fleet import Fleet, events, records, until
 from lab import Lab
+from urllib3.exceptions import HTTPError
 
 from relight.stages.receiving import PATH
 from relight.topics import DEADLETTERS, LOGS, SIGNALS
@@ -71,13 +69,9 @@ def webhook(*alerts: dict[str, Any], **more: Any) -> bytes:
 def post(url: str, body: bytes, token: str | None = TOKEN, **headers: str) -> tuple[int, str]:
     """Post, and return the status and what is said."""
     own = {"Authorization": f"Bearer {token}"} if token is not None else {}
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json", **own, **headers})
-    try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
+    told = {"Content-Type": "application/json", **own, **headers}
+    answer = urllib3.request("POST", url, body=body, headers=told, timeout=20, retries=False)
+    return answer.status, answer.data.decode()
 
 
 def lines(lab: Lab) -> list[str]:
@@ -178,11 +172,10 @@ def test_what_relight_tells_an_alertmanager_does_not_come_back_as_a_reason(lab: 
 # Who may post, and what
 
 
-@pytest.mark.parametrize("headers", [{}, {"Authorization": f"Basic {TOKEN}"}, {"Authorization": "Bearer"},
-                                     {"Authorization": f"Bearer {TOKEN}x"}, {"Authorization": "Bearer \xe9"}])  # fmt: skip
-def test_without_the_token_nothing_is_taken(headers: dict[str, str], lab: Lab) -> None:
+@pytest.mark.parametrize("word", [None, f"Basic {TOKEN}", "Bearer", f"Bearer {TOKEN}x", "Bearer \xe9", TOKEN])
+def test_without_the_token_nothing_is_taken(word: str | None, lab: Lab) -> None:
     with lab.receiving() as url:
-        status, said = post(url, webhook(alert()), None, **headers)
+        status, said = post(url, webhook(alert()), None, **({"Authorization": word} if word else {}))
     assert (status, "receive.token_file" in said) == (401, True)
     assert lines(lab) == []
 
@@ -215,8 +208,7 @@ def test_what_is_no_webhook_is_refused_with_its_reason(body: bytes, status: int,
 def test_a_request_elsewhere_is_told_where_to_go(lab: Lab) -> None:
     with lab.receiving() as url:
         assert post(url.replace(PATH, "/alerts"), b"{}")[0] == 404
-        with pytest.raises(urllib.error.HTTPError, match="405"):
-            urllib.request.urlopen(url, timeout=5)
+        assert urllib3.request("GET", url).status == 405
 
 
 def test_while_the_log_is_out_of_reach_the_sender_is_told_to_try_again(lab: Lab, tmp_path: Path) -> None:
@@ -246,13 +238,12 @@ def test_the_process_says_what_it_lacks_and_stops_at_once(fleet: Fleet, token: P
     where = ("--port", str(port), "--metrics-port", str(metrics), "--token-file", str(token))
     fleet.start("receive", "receive", *where)
     url = f"http://127.0.0.1:{port}{PATH}"
-    assert until(lambda: os.path.exists("/proc") and _answers(url), 20), fleet.said("receive")
+    assert until(lambda: _answers(url), 20), fleet.said("receive")
     taken = fleet.call("receive", *where[:2], "--token-file", token)
     assert (taken.returncode, "receive.port" in taken.stderr) == (2, True)
-    with urllib.request.urlopen(f"http://127.0.0.1:{metrics}/healthz", timeout=5) as answer:
-        assert orjson.loads(answer.read())["healthy"]
-    with urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics", timeout=5) as answer:
-        assert b'relight_records_produced_total{stage="receive",topic="relight.logs"} 1.0' in answer.read()
+    assert urllib3.request("GET", f"http://127.0.0.1:{metrics}/healthz").json()["healthy"]
+    told = urllib3.request("GET", f"http://127.0.0.1:{metrics}/metrics").data
+    assert b'relight_records_produced_total{stage="receive",topic="relight.logs"} 1.0' in told
     status, took_s = fleet.stop("receive")
     assert (status, took_s < 5) == (0, True)
     with open_log(fleet.settings) as log:
@@ -262,7 +253,7 @@ def test_the_process_says_what_it_lacks_and_stops_at_once(fleet: Fleet, token: P
 def _answers(url: str) -> bool:
     try:
         return post(url, webhook(alert()))[0] == 200
-    except OSError:
+    except HTTPError:
         return False
 
 
@@ -279,7 +270,7 @@ def test_an_xid_that_a_prometheus_scrapes_becomes_an_incident(lab: Lab, token: P
     labels = ",".join(f'{name}="{value}"' for name, value in GPU.items())
 
     class Exporter(Quiet):
-        def do_GET(self) -> None:
+        def do_GET(self) -> None:  # noqa: N802 - so is it called
             body = f"DCGM_FI_DEV_XID_ERRORS{{{labels}}} 79\n".encode()
             self.send_response(200)
             self.send_header("Content-Type", "text/plain; version=0.0.4")
