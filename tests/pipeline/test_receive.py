@@ -8,6 +8,7 @@ from typing import Any, Final
 import orjson
 import pytest
 import urllib3
+import wording
 import yaml
 from fleet import Fleet, events, records, until
 from lab import Lab
@@ -103,8 +104,9 @@ def test_an_alert_becomes_an_incident_with_its_host_and_its_gpu(lab: Lab) -> Non
     assert (said.provenance, said.attested, said.vouched) == (Provenance.MONITOR, True, True)
 
 
-def test_an_alert_alone_takes_no_machine_away(lab: Lab, tmp_path: Path) -> None:
-    playbooks = tmp_path / "playbooks.yaml"
+def everything_is_allowed(lab: Lab) -> None:
+    """Let a GPU that is gone be answered with every step on a machine, and nobody asked."""
+    playbooks = lab.folder / "playbooks.yaml"
     steps = ("cordon_node", "drain_node", "reset_gpu", "reboot_node", "replace_node", "notify")
     rungs = "".join(
         f"      - {{action: {one}, approval: never, timeout: 30m, why: It is tried here.}}\n" for one in steps
@@ -114,6 +116,10 @@ def test_an_alert_alone_takes_no_machine_away(lab: Lab, tmp_path: Path) -> None:
         f"    faults: gpu.fallen_off_bus\n    ladder:\n{rungs}"
     )
     lab.more = {**lab.more, "remediate.playbooks": (playbooks,)}
+
+
+def test_an_alert_alone_takes_no_machine_away(lab: Lab) -> None:
+    everything_is_allowed(lab)
     with lab.receiving() as url, lab.running():
         assert post(url, webhook(alert()))[0] == 200
         assert lab.climbed("notify") == ["notify"]
@@ -122,6 +128,26 @@ def test_an_alert_alone_takes_no_machine_away(lab: Lab, tmp_path: Path) -> None:
     assert (incident.diagnosed.provenance_verified, incident.diagnosed.witnessed) == (True, False)
     planned = {command.plan.action.kind for command in lab.commands() if command.plan}
     assert not {name for name in planned if ACTIONS[name].of_a_machine}
+
+
+def test_with_the_kernels_own_word_it_is_acted_on_though_the_alert_says_it_began_before(lab: Lab) -> None:
+    everything_is_allowed(lab)
+    output = lab.folder / "jobs" / "node1" / "slurm-4242.out"
+    output.parent.mkdir(parents=True)
+    begun_s = time.time() - 120
+    steps = [wording.megatron_iteration(begun_s + n, 100 + n, 5000, 2.3, 1000.0) for n in range(40)]
+    output.write_text("".join(f"{line}\n" for line in ("training ...", *steps)))
+    lab.ship(output)
+    kernel = b"2,341,5690716123,-;NVRM: Xid (PCI:0000:3b:00): 79, pid=4711, GPU has fallen off the bus.\n"
+    boot = b"6,340,5140900,-;NET: Registered protocol family 10\n"
+    with lab.receiving() as url, lab.reading_kernel(boot + kernel, "node1"):
+        assert post(url, webhook(alert()))[0] == 200
+        assert until(lambda: any("NVRM" in line for line in lines(lab)), 10)
+        with lab.running():
+            assert until(lambda: "cordon_node" in lab.issued(), 20), lab.issued()
+    (incident,) = lab.incidents()
+    assert incident.diagnosed is not None
+    assert (incident.diagnosed.diagnosis.signature, incident.diagnosed.witnessed) == ("nvrm.xid.79", True)
 
 
 def test_an_alert_that_is_over_is_no_fault(lab: Lab) -> None:
