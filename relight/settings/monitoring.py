@@ -19,7 +19,7 @@ class Receive(Model):
     max_bytes: int = Field(
         4 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="the largest body that is read of a request"
     )
-    timeout_s: PositiveFloat = Field(10, description="how long a request may take, and how long the log is waited for")
+    timeout_s: PositiveFloat = Field(10, description="how long a silent client is waited for, and the log")
 
     @model_validator(mode="after")
     def _certificate_and_key(self) -> Self:

@@ -11,6 +11,7 @@
 import hmac
 import ssl
 import stat
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -31,6 +32,9 @@ from relight.transports.port import LogError, Outgoing, Refused
 PATH: Final = "/alertmanager"
 TOKEN_CHARACTERS: Final = 16
 """A token is at least so long."""
+
+AT_ONCE: Final = 100
+"""So many threads may run while a request is begun: who only connects, and says nothing, takes no more of them."""
 
 _OTHERS: Final = stat.S_IRWXO | stat.S_IWGRP
 _DRAINED_BYTES: Final = 64 * 1024
@@ -96,6 +100,10 @@ class Server(Listener):
             ) from None
         if tls is not None:  # the handshake is the request's thread's: nobody can hold up the others with it
             self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+
+    def verify_request(self, request: object, client_address: object) -> bool:
+        """Tell whether there is room for one more request."""
+        return threading.active_count() <= AT_ONCE
 
     def say(self, what: str) -> None:
         """Log what was wrong with a request; the same not more often than every 30 seconds."""

@@ -1,7 +1,10 @@
 """Alerts that an Alertmanager posts become lines, signals and incidents: each once, and only from who may post."""
 
+import socket
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -247,6 +250,17 @@ def test_while_the_log_is_out_of_reach_the_sender_is_told_to_try_again(lab: Lab,
             connection.execute("alter table elsewhere rename to topics")
         assert until(lambda: post(url, webhook(alert(fingerprint="2")))[0] == 200, 20)
     assert len(lines(lab)) == 2
+
+
+def test_who_connects_and_says_nothing_takes_no_more_than_there_is(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relight.stages.receiving.AT_ONCE", threading.active_count() + 6)
+    with lab.receiving() as url, ExitStack() as stack:
+        address = ("127.0.0.1", urllib3.util.parse_url(url).port or 0)
+        for _ in range(10):
+            stack.enter_context(socket.create_connection(address, timeout=5))
+        assert not until(lambda: _answers(url), 1)
+        stack.close()
+        assert until(lambda: _answers(url), 10)
 
 
 # As a process
