@@ -11,7 +11,7 @@ import click
 from diagnose.correlation.jobs import Grouping
 from diagnose.rules import RuleError
 from relight import __version__
-from relight.commands import completion, deadletters, incidents, keys, operate, pipeline, playbooks, recovery
+from relight.commands import completion, deadletters, incidents, keys, metrics, operate, pipeline, playbooks, recovery
 from relight.commands.errors import MISUSE, OneLine, mistakes
 from schemas.vocabulary import Impact, Severity
 
@@ -235,11 +235,13 @@ for command in (
     operate.doctor,
     deadletters.deadletters,
     incidents.incidents,
+    metrics.metrics,
     playbooks.playbooks,
     recovery.commands,
     keys.keys,
     completion.completion,
     pipeline.ship,
+    pipeline.receive,
     pipeline.diagnose,
     pipeline.index,
     pipeline.remediate,
