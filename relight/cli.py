@@ -11,7 +11,7 @@ import click
 from diagnose.correlation.jobs import Grouping
 from diagnose.rules import RuleError
 from relight import __version__
-from relight.commands import completion, deadletters, incidents, keys, operate, pipeline, playbooks, recovery
+from relight.commands import completion, deadletters, incidents, keys, learning, operate, pipeline, playbooks, recovery
 from relight.commands.errors import MISUSE, OneLine, mistakes
 from schemas.vocabulary import Impact, Severity
 
@@ -248,3 +248,4 @@ for command in (
     pipeline.replay,
 ):
     main.add_command(command)
+incidents.incidents.add_command(learning.verdict)

@@ -6,7 +6,7 @@ missing. It reads no clock: the cluster's time is that of its last tick.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from diagnose.correlation.causes import cause_graph
@@ -15,9 +15,11 @@ from diagnose.correlation.components import Component, components
 from diagnose.correlation.difference import Wanted, changes, opening
 from diagnose.correlation.evidence import Resolve
 from diagnose.correlation.telling import Teller, Told
+from diagnose.learning.record import Record, record_of, weighed
 from schemas.events import Event
 from schemas.history import Happening, IncidentHistory, IncidentMerged, IncidentResolved, State
 from schemas.signal import derived_id
+from schemas.verdict import IncidentJudged, subject_of
 
 Spot = tuple[str, str, int]
 """Where a signature was seen first: its id, the source, the offset. The signal there stays, whatever joins it."""
@@ -35,6 +37,7 @@ class Correlator:
     resolve: Resolve
     settle_s: float = 30.0
     _known: dict[tuple[str | None, tuple[str, ...]], tuple[object, list[Told]]] = field(default_factory=dict)
+    _judged: tuple[set[str], Record] = field(default_factory=lambda: (set(), {}))
 
     def follow(self, cluster: Cluster, fact: Event) -> list[Event]:
         """Let a cluster take in a fact; if it is the next tick, return what is said at it, taken in as well."""
@@ -47,7 +50,8 @@ class Correlator:
 
     def react(self, cluster: Cluster) -> list[Event]:
         """Return what is to be said at the cluster's last tick. The caller applies and appends it."""
-        wanted = [Wanted(told, job) for job, own in self._told(cluster) for told in own]
+        record = self._record(cluster)
+        wanted = [Wanted(_weighed(told, record), job) for job, own in self._told(cluster) for told in own]
         spots = [set(_spots(one.told)) for one in wanted]
         owners = _owners(cluster, wanted, spots)
         said: list[Event] = []
@@ -56,7 +60,7 @@ class Correlator:
         for incident in owners.pop(-1, []):
             if incident.state is State.OPEN:
                 said += _events(cluster, incident, [IncidentResolved(reason=GONE)])
-        return said
+        return [*said, *_judged(cluster)]
 
     def due_s(self, cluster: Cluster) -> float | None:
         """Return when the next diagnosis settles if nothing comes before that, `None` where none is waiting."""
@@ -100,6 +104,12 @@ class Correlator:
             self._known[key] = (state, told)
             yield component.job, told
 
+    def _record(self, cluster: Cluster) -> Record:
+        """Return the record that verdicts make of signatures, looking anew only when there are others."""
+        if self._judged[0] != cluster.judged.keys():
+            self._judged = set(cluster.judged), record_of(cluster.judged.items())
+        return self._judged[1]
+
     def _looked_at(self, component: Component) -> list[Told]:
         told = Teller(component.told, self.resolve, cause_graph()).told()
         return [one for one in told if one.ranking is not None]
@@ -111,6 +121,11 @@ def _fingerprint(component: Component) -> object:
         [(s.source, s.lines, s.first_s, s.last_s) for s in job.sources],
         [(s.id, s.read_to) for s in job.signals],
     )
+
+
+def _weighed(told: Told, record: Record) -> Told:
+    diagnosis = weighed(told.diagnosis, record)
+    return told if diagnosis is told.diagnosis else replace(told, diagnosis=diagnosis)
 
 
 def _spots(told: Told) -> Iterator[Spot]:
@@ -149,6 +164,14 @@ def _in_order(incidents: Iterable[IncidentHistory]) -> list[IncidentHistory]:
     """Return incidents that are not merged: the open ones first, the oldest first."""
     live = (incident for incident in incidents if incident.state is not State.MERGED)
     return sorted(live, key=lambda i: (i.state is not State.OPEN, i.opened_s or 0.0, i.id))
+
+
+def _judged(cluster: Cluster) -> Iterator[Event]:
+    """Yield what people have said of incidents and has not been said of these. They may be forgotten here by now."""
+    for verdict in sorted(cluster.verdicts.values(), key=lambda one: (one.at_s, one.id)):
+        told = IncidentJudged(**{name: getattr(verdict, name) for name in IncidentJudged.model_fields})
+        name = derived_id("judged", cluster.name, verdict.id)
+        yield Event(name, cluster.name, subject_of(verdict.incident, verdict.id), cluster.time_s, told, 1)
 
 
 def _events(cluster: Cluster, incident: IncidentHistory, happenings: Iterable[Happening]) -> list[Event]:

@@ -3,8 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
@@ -13,6 +12,7 @@ import click
 from relight.commands.errors import OneLine, mistakes
 from relight.commands.incident_options import filtered, form_of_a_list, ordered
 from relight.commands.options import with_settings
+from relight.commands.stored import store_errors, stored
 from relight.incidents.definitions import DEFINITIONS
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def show(resolved: "Resolved", beginning: str, with_lines: bool, form: str) -> N
     from relight.incidents.reading import named
     from relight.incidents.text import as_text
 
-    with _store(resolved) as (store, place):
+    with stored(resolved) as (store, place):
         document = named(store, beginning)
         lines = lines_around(store, document) if with_lines else None
     if form == "json":
@@ -129,7 +129,7 @@ def watch(resolved: "Resolved", filters: "Filters", interval: float, form: str) 
     stop = threading.Event()
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, lambda *_: stop.set())
-    with _errors():
+    with store_errors():
         query = query_of(filters, _now_ms(), standing=())
         watched = Watch(
             lambda: open_store(resolved.settings, create=False),
@@ -167,7 +167,7 @@ def report(
         raise click.UsageError("Name incidents by their IDs or choose them by filters, not both.")
     if not (beginnings or filters.any):
         raise click.UsageError("Name incidents by their IDs, or choose them by filters such as --since 7d.")
-    with _store(resolved) as (store, place):
+    with stored(resolved) as (store, place):
         documents: Sequence[IncidentDocument]
         if beginnings:
             documents = list({one.id: one for one in (named(store, name) for name in beginnings)}.values())
@@ -209,7 +209,7 @@ def stats(resolved: "Resolved", filters: "Filters", form: str) -> None:
     from relight.incidents.stats import stats_of
 
     now_ms = _now_ms()
-    with _store(resolved) as (store, place):
+    with stored(resolved) as (store, place):
         found = stats_of(store, query_of(filters, now_ms), now_ms)
     if form == "table" and (sys.stdout.isatty() or found.whole is None):
         written = figures.as_table(found, shutil.get_terminal_size((80, 24)).columns, colour=_colour())
@@ -228,7 +228,7 @@ def _list(
     from relight.incidents.filters import query_of
     from relight.incidents.reading import found
 
-    with _store(resolved) as (store, place):
+    with stored(resolved) as (store, place):
         query = query_of(filters, _now_ms(), text=text)
         result = found(store, query, cast("Sort", sort), ascending=ascending, limit=limit)
         if form == "table":
@@ -287,25 +287,6 @@ def _change(change: "Change", form: str) -> str:
     if not sys.stdout.isatty():
         return changes.as_tabs(change)
     return changes.as_line(change, shutil.get_terminal_size((80, 24)).columns, colour=_colour())
-
-
-@contextmanager
-def _store(resolved: "Resolved") -> "Iterator[tuple[IncidentStore, str]]":
-    """Open the store, and tell where it is. What is wrong with it, or with what was typed, is one line."""
-    from relight.stores.opening import open_store, store_place
-
-    with _errors(), open_store(resolved.settings, create=False) as store:
-        yield store, store_place(resolved.settings)
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    from relight.incidents.filters import Unclear
-    from relight.incidents.reading import NoIncident
-    from relight.stores.port import StoreError
-
-    with mistakes(StoreError, Unclear, NoIncident):
-        yield
 
 
 def _colour() -> bool:

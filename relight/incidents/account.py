@@ -10,10 +10,12 @@ from relight.incidents.rows import Row, row_of
 from relight.incidents.times import after, length, stamp
 from relight.reports.blame import blamed
 from relight.reports.failure import Failure, failure_of
+from relight.stores.moments import judged
 from schemas.document import IncidentDocument
 from schemas.history import IncidentHistory
 from schemas.incident import Blamed, Diagnosis, Incident, Scope
 from schemas.remedy import CommandHistory
+from schemas.verdict import IncidentJudged
 from schemas.vocabulary import Culprit, Domain, Impact, RetryOutlook, Severity
 
 _ENDED = {Impact.FAILED: "failed", Impact.DEGRADED: "was degraded", Impact.NONE: "went on"}
@@ -57,7 +59,7 @@ def account_of(document: IncidentDocument) -> Account:
         row=row,
         headline=_headline(history, incident),
         diagnosed=history.diagnosed is not None,
-        facts=tuple(_facts(history, row)),
+        facts=tuple(_facts(history, row, own.verdict)),
         failure=failure_of([(incident, None)], 1),
         reasons=incident.reasons,
         moments=tuple(_moments(own)),
@@ -100,7 +102,7 @@ def _headline(history: IncidentHistory, incident: Incident) -> str:
     return f"{blamed(incident)}; job {opened.job} {_ENDED[diagnosed.impact]}"
 
 
-def _facts(history: IncidentHistory, row: Row) -> Iterator[tuple[str, str]]:
+def _facts(history: IncidentHistory, row: Row, verdict: IncidentJudged | None) -> Iterator[tuple[str, str]]:
     """Yield what is known besides the diagnosis."""
     yield "State", _state(history, row)
     late = f", {length(row.detection_s)} after the first line of the cause" if row.detection_s is not None else ""
@@ -112,6 +114,7 @@ def _facts(history: IncidentHistory, row: Row) -> Iterator[tuple[str, str]]:
     yield "Cluster", row.cluster
     yield "Fault", f"{row.fault} (signature {row.signature})"
     yield "Culprit", row.culprit
+    yield "Verdict", judged(verdict) if verdict else ""
     lost = f"{row.lost_gpu_h:,.1f} GPU hours at least" if row.lost_gpu_h is not None else ""
     yield "Lost", f"{lost}: {row.ranks:,} ranks" if lost else ""
 
