@@ -235,6 +235,7 @@ for command in (
     operate.doctor,
     deadletters.deadletters,
     incidents.incidents,
+    learning.learn,
     playbooks.playbooks,
     recovery.commands,
     keys.keys,
@@ -248,4 +249,5 @@ for command in (
     pipeline.replay,
 ):
     main.add_command(command)
-incidents.incidents.add_command(learning.verdict)
+for command in (learning.verdict, learning.unknown):
+    incidents.incidents.add_command(command)

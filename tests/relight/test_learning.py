@@ -1,0 +1,215 @@
+"""`relight incidents unknown` and `relight learn`: unexplained failures are recognised, named, and become a draft."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from diagnose.learning.drafting import NoDraft, benign, pattern_of
+from diagnose.matching.dialect import confirming
+from diagnose.rules import read_rules
+from relight.catalogue import catalogue
+from relight.cli import main
+from relight.learning.drafts import drafted
+from relight.learning.unknowns import unknown_of, unknowns
+from relight.stores.embedded import EmbeddedStore
+from relight.stores.port import Query
+from schemas.document import IncidentDocument
+from schemas.verdict import IncidentJudged, Judged, Judgement
+from tests.relight import incident_stories as stories
+from tests.relight import unknown_stories as told
+from tests.relight.unknown_stories import RING, STARVED
+
+RULE = "storage.shard-checksum"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "relight.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[EmbeddedStore]:
+    with EmbeddedStore(path, durable=False) as store:
+        yield store
+
+
+@pytest.fixture
+def incidents(store: EmbeddedStore) -> list[IncidentDocument]:
+    """Three failures of one kind, two of another, and one that is explained."""
+    stories.fill(store, [stories.folded("a0000000", stories.lost_gpu())])
+    return told.fill(store, (STARVED, RING, STARVED, RING, STARVED))
+
+
+def relight(path: Path, *words: str) -> Result:
+    return CliRunner().invoke(
+        main, [*words, "--embedded", str(path)], env={"RELIGHT_CONFIG": ""}, catch_exceptions=False
+    )
+
+
+def kinds(path: Path, *words: str) -> list[dict[str, object]]:
+    done = relight(path, "incidents", "unknown", *words, "--format", "json")
+    assert done.exit_code == 0, done.output
+    return list(json.loads(done.stdout)["kinds"])
+
+
+# Kinds
+
+
+def test_failures_that_say_the_same_are_one_kind_and_the_most_frequent_comes_first(
+    path: Path, incidents: list[IncidentDocument]
+) -> None:
+    first, second = kinds(path)
+    ids = [document.id for document in incidents]
+    assert (first["incidents"], second["incidents"]) == (ids[::2], ids[1::2])
+    assert first["hosts"] == ["node01", "node03", "node05"]
+    assert first["seen_as"] == {"launcher.worker_exit": 3}
+    lines = [line["text"] for line in first["lines"]]  # type: ignore[attr-defined]
+    assert len(lines) == 3
+    assert "prefetch: shard 115 of /data/web/part-00115.tar has checksum 0x9f115, wanted 0x77aa" in lines
+
+
+def test_a_kind_is_shown_with_its_lines_and_why_and_how_to_name_it(
+    path: Path, incidents: list[IncidentDocument]
+) -> None:
+    done = relight(path, "incidents", "unknown")
+    name = kinds(path)[0]["kind"]
+    assert f"{name}  3 times, 2026-05-13 03:12:09 to 2026-05-17 03:12:09 UTC" in done.stdout
+    assert "new in this run" in done.stdout
+    assert "speaks of a failure" in done.stdout
+    assert f"relight learn NAME --from {name}" in done.stdout
+    one = relight(path, "incidents", "unknown", str(name)[:4])
+    assert incidents[0].id in one.stdout
+    assert "torn" not in one.stdout
+
+
+def test_what_people_said_that_it_was_is_told_of_its_kind(
+    path: Path, store: EmbeddedStore, incidents: list[IncidentDocument]
+) -> None:
+    stories.fill(store, [judged(incidents[0])])
+    assert kinds(path)[0]["people_say"] == {"storage.io_error": 1}
+
+
+def judged(document: IncidentDocument) -> IncidentDocument:
+    about = Judged(fault="launcher.worker_exit", signature="launcher.torchrun-failure")
+    verdict = IncidentJudged(
+        incident=document.id, judgement=Judgement.WRONG, about=about, actual="storage.io_error", by="ann", at_s=1.0
+    )
+    return document.model_copy(update={"verdicts": {"v": verdict}})
+
+
+def test_incidents_of_which_no_line_is_kept_are_counted_and_of_no_kind(path: Path, store: EmbeddedStore) -> None:
+    told.fill(store, (STARVED, STARVED), keep_lines=False)
+    assert kinds(path) == []
+    assert "2 of no kind: the store keeps no line of them" in relight(path, "incidents", "unknown").stdout
+
+
+def test_where_nothing_is_unexplained_that_is_said(path: Path, store: EmbeddedStore) -> None:
+    assert relight(path, "incidents", "unknown").stdout == "Nothing that happened is unexplained.\n"
+
+
+def test_a_name_of_no_kind_is_refused_in_one_line(path: Path, incidents: list[IncidentDocument]) -> None:
+    done = relight(path, "incidents", "unknown", "zzz")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == [
+        "relight: there are no kinds whose names begin with 'zzz': `relight incidents unknown`"
+    ]
+
+
+# Drafts
+
+
+def test_a_kind_becomes_a_draft_that_passes_the_checks_of_rules(
+    path: Path, tmp_path: Path, incidents: list[IncidentDocument]
+) -> None:
+    draft, name = tmp_path / "draft.yaml", str(kinds(path)[0]["kind"])
+    done = relight(path, "learn", RULE, "--from", name, "--fault", "storage.io_error", "-o", str(draft))
+    assert done.exit_code == 0, done.output
+    (rule,) = read_rules(draft)
+    assert (rule.signature.id, rule.signature.fault) == (RULE, "storage.io_error")
+    assert len(rule.signature.match) == 3
+    for word in ("check", "test"):
+        assert CliRunner().invoke(main, ["rules", word, str(draft)]).exit_code == 0
+
+
+def test_the_draft_matches_the_next_one_and_no_line_of_a_healthy_part(
+    store: EmbeddedStore, incidents: list[IncidentDocument]
+) -> None:
+    found = unknowns(store, Query())
+    text = drafted(RULE, found.of(found.kinds[0]), catalogue(), fault=None)
+    (fields,) = yaml.safe_load(text)["signatures"]
+    pattern = confirming(fields["pattern"][0])
+    wanted = [line.format(n=999, rank=7, host="node99") for line in STARVED]
+    assert any(pattern.search(line.encode()) for line in wanted)
+    healthy = [line.format(n=999, rank=7) for line in told.HEALTHY]
+    assert not any(pattern.search(line.encode()) for line in (*healthy, *benign(catalogue())))
+    assert set(fields["not_match"]) <= {line.text for line in told.lines(5, STARVED, "node05", stories.FELL)} | {
+        line.text for n in (1, 3) for line in told.lines(n, STARVED, f"node{n:02}", stories.FELL)
+    }
+    assert fields["fault"] == "unknown"
+
+
+def test_a_rank_and_a_host_in_the_line_are_captured(store: EmbeddedStore, incidents: list[IncidentDocument]) -> None:
+    one = unknown_of(store, incidents[0])
+    by_text = {s.place.text.split()[0]: at for at, s in enumerate(one.surprises, 1)}
+    feeder = drafted("a.feeder", [one], catalogue(), fault=None, line=by_text["feeder"])
+    assert r"feeder of rank (?P<rank>\d+) gives up after \d+ tries" in feeder
+    loader = drafted("a.loader", [one], catalogue(), fault=None, line=by_text["loader:"])
+    assert r"nothing to feed on (?P<host>[\w.-]+)" in loader
+
+
+def test_what_people_said_that_it_was_is_the_fault_of_the_draft(
+    path: Path, store: EmbeddedStore, incidents: list[IncidentDocument]
+) -> None:
+    stories.fill(store, [judged(incidents[2])])
+    done = relight(path, "learn", RULE, "--from", incidents[0].id)
+    assert yaml.safe_load(done.stdout)["signatures"][0]["fault"] == "storage.io_error"
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("No Such Id",), "is no id"),
+        (("nvrm.xid",), "there is a signature nvrm.xid already"),
+        ((RULE, "--line", "9"), "there is no line 9: 3 lines stand out"),
+        ((RULE, "--fault", "storage.nonsense"), "there is no fault class"),
+    ],
+)
+def test_what_cannot_be_drafted_is_refused_in_one_line(
+    path: Path, incidents: list[IncidentDocument], words: tuple[str, ...], reason: str
+) -> None:
+    done = relight(path, "learn", *words, "--from", incidents[0].id)
+    assert (done.exit_code, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert reason in line
+
+
+# Patterns
+
+
+@pytest.mark.parametrize(
+    ("messages", "pattern"),
+    [
+        (["slot 17 of 0x9f was lost in /a/b/c"], r"slot \d+ of 0x[0-9a-fA-F]+ was lost in"),
+        (
+            ["cuda:3 ring was torn (twice)", "cuda:5 ring was torn (twice)"],
+            r"cuda:(?P<gpu>\d+) ring was torn \(twice\)",
+        ),
+        (["ring was torn by alpha today", "ring was torn by beta today"], r"ring was torn by \S+ today"),
+        (["key [masked] was turned down"], r"key \S+ was turned down"),
+        (["too   many\tspaces of kind 3"], r"too[ \t]+many[ \t]+spaces of kind"),
+        (["caf\u00e9 is closed for ever"], r"caf\S+ is closed for ever"),
+    ],
+)
+def test_a_pattern_keeps_what_is_fixed_and_skips_what_varies(messages: list[str], pattern: str) -> None:
+    assert pattern_of(messages) == pattern
+    assert all(confirming(pattern).search(message.encode()) for message in messages if "[masked]" not in message)
+
+
+@pytest.mark.parametrize("message", ["12 34 0x56", "", "a b c d", "=== 17 ==="])
+def test_of_a_line_without_words_no_pattern_is_made(message: str) -> None:
+    with pytest.raises(NoDraft, match="fixed characters in a row"):
+        pattern_of([message])
