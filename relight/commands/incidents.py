@@ -80,8 +80,9 @@ def show(resolved: "Resolved", beginning: str, with_lines: bool, form: str) -> N
 
     The beginning of its ID will do. Its diagnosis and how sure that is, the culprit, the line that said so first, the
     evidence with the lines around it, what followed, what happened to the incident and when, other diagnoses and why
-    not, and what to do. With --lines also the log lines of the sources and hosts of the evidence, from a minute before
-    the cause to the last finding.
+    not, and what to do; past incidents that were like it, and what helped then; where nothing explains it, the lines
+    that stand out. With --lines also the log lines of the sources and hosts of the evidence, from a minute before the
+    cause to the last finding.
     """
     import shutil
 
@@ -90,19 +91,22 @@ def show(resolved: "Resolved", beginning: str, with_lines: bool, form: str) -> N
     from relight.incidents.around import lines_around
     from relight.incidents.reading import named
     from relight.incidents.text import as_text
+    from relight.learning.background import background
 
     with stored(resolved) as (store, place):
         document = named(store, beginning)
         lines = lines_around(store, document) if with_lines else None
+        more = background(store, document)
+    account = account_of(document, more.sections)
     if form == "json":
-        click.echo(showing.as_json(document, lines), nl=False)
+        click.echo(showing.as_json(document, lines, more.plain), nl=False)
     elif form == "html":
-        click.echo(reporting.as_html([account_of(document)], place, lines), nl=False)
+        click.echo(reporting.as_html([account], place, lines), nl=False)
     elif form == "markdown":
-        click.echo(reporting.as_markdown([account_of(document)], place, lines), nl=False)
+        click.echo(reporting.as_markdown([account], place, lines), nl=False)
     else:
         width = shutil.get_terminal_size((_PIPED_COLUMNS, 24)).columns if sys.stdout.isatty() else _PIPED_COLUMNS
-        click.echo(as_text(account_of(document), lines, width=width, colour=_colour()), nl=False)
+        click.echo(as_text(account, lines, width=width, colour=_colour()), nl=False)
 
 
 @incidents.command()

@@ -18,6 +18,7 @@ from schemas.remedy import CommandHistory
 from schemas.verdict import IncidentJudged
 from schemas.vocabulary import Culprit, Domain, Impact, RetryOutlook, Severity
 
+Sections = tuple[tuple[str, tuple[str, ...]], ...]
 _ENDED = {Impact.FAILED: "failed", Impact.DEGRADED: "was degraded", Impact.NONE: "went on"}
 
 
@@ -35,7 +36,8 @@ class Told:
 class Account:
     """An incident as it is told. `facts` are labels with what is to be said; `failure` is its diagnosis in words.
 
-    `commands` are what was done about it. `left_out` counts moments in the middle that are not kept.
+    `commands` are what was done about it. `left_out` counts moments in the middle that are not kept. `sections` are
+    what else is told: titles, each with lines below it.
     """
 
     row: Row
@@ -48,10 +50,11 @@ class Account:
     left_out: int
     commands: tuple[Told, ...]
     drawing: Drawing | None
+    sections: Sections = ()
 
 
-def account_of(document: IncidentDocument) -> Account:
-    """Return an incident as it is told; everything in it is cleaned."""
+def account_of(document: IncidentDocument, sections: Sections = ()) -> Account:
+    """Return an incident as it is told, everything in it cleaned; `sections` are so already."""
     own = cleaned(document)
     history, row = own.history, row_of(own)
     incident = _incident(history)
@@ -66,6 +69,7 @@ def account_of(document: IncidentDocument) -> Account:
         left_out=own.left_out,
         commands=commands_of(own),
         drawing=drawing(own),
+        sections=sections,
     )
 
 

@@ -213,3 +213,75 @@ def test_a_pattern_keeps_what_is_fixed_and_skips_what_varies(messages: list[str]
 def test_of_a_line_without_words_no_pattern_is_made(message: str) -> None:
     with pytest.raises(NoDraft, match="fixed characters in a row"):
         pattern_of([message])
+
+
+# What is shown of one incident
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "html"])
+def test_an_unexplained_incident_is_shown_with_the_lines_that_stand_out_and_what_was_like_it(
+    path: Path, incidents: list[IncidentDocument], form: str
+) -> None:
+    shown = relight(path, "incidents", "show", incidents[4].id, "--format", form).stdout
+    assert "Lines that stand out" in shown
+    assert "gives up after 115 tries" in shown
+    assert "Seen before" in shown
+    assert incidents[2].id[:8] in shown
+    assert incidents[0].id[:8] in shown
+    assert incidents[1].id[:8] not in shown, "its lines are others"
+
+
+def test_as_json_it_has_them_too(path: Path, incidents: list[IncidentDocument]) -> None:
+    told_of = json.loads(relight(path, "incidents", "show", incidents[4].id, "--format", "json").stdout)
+    assert [one["id"] for one in told_of["similar"]] == [incidents[2].id, incidents[0].id]
+    assert [one["lines_alike"] for one in told_of["similar"]] == [1.0, 1.0]
+    assert len(told_of["surprises"]) == 3
+
+
+def test_an_incident_that_is_explained_has_no_lines_that_stand_out(path: Path, store: EmbeddedStore) -> None:
+    stories.fill(store, [stories.folded("a0000000", stories.lost_gpu())])
+    shown = relight(path, "incidents", "show", "a0000000").stdout
+    assert "stand out" not in shown
+    assert "Seen before" not in shown
+
+
+# Figures
+
+
+def test_figures_of_signatures_are_a_table_and_what_a_scan_reads(
+    path: Path, tmp_path: Path, store: EmbeddedStore
+) -> None:
+    about = Judged(fault="gpu.fallen_off_bus", signature="nvrm.xid.79")
+    for number in range(10):
+        document = stories.folded(f"a000000{number}", stories.lost_gpu())
+        verdict = IncidentJudged(
+            incident=document.id, judgement=Judgement.WRONG, about=about, by="ann", at_s=float(number)
+        )
+        stories.fill(store, [document.model_copy(update={"verdicts": {f"v{number}": verdict}})])
+    done = relight(path, "rules", "stats")
+    assert done.stdout == "nvrm.xid.79\t10\t0\t10\t0%\t0% to 28%\t0.50\t2026-05-12 03:12\n"
+    file = tmp_path / "verdicts.json"
+    file.write_text(relight(path, "rules", "stats", "--format", "json").stdout)
+    logs = str(Path(__file__).parents[2] / "docs" / "example-run" / "logs")
+    plain, doubted = (
+        json.loads(CliRunner().invoke(main, ["scan", logs, "-f", "json", *more]).stdout)["incidents"][0]
+        for more in ((), ("--verdicts", str(file)))
+    )
+    assert plain["signature"] == doubted["signature"] == "nvrm.xid.79"
+    assert doubted["confidence"] == pytest.approx(plain["confidence"] / 2, abs=0.006)
+    assert "people found this diagnosis wrong in 10 of 10 incidents" in doubted["reasons"]
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"signatures": [{"signature": 1}]}', "\x00"])
+def test_a_file_that_holds_no_verdicts_is_refused_in_one_line(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "verdicts.json"
+    file.write_text(content)
+    done = CliRunner().invoke(main, ["scan", str(tmp_path), "--verdicts", str(file)])
+    assert done.exit_code == 2
+    (line,) = done.stderr.splitlines()
+    assert line.endswith("`relight rules stats --format json` writes such a file")
+
+
+def test_where_nothing_was_done_or_diagnosed_that_is_said(path: Path, store: EmbeddedStore) -> None:
+    assert relight(path, "rules", "stats").stdout == "No incident has been diagnosed or judged.\n"
+    assert relight(path, "playbooks", "stats").stdout == "No command was planned.\n"
