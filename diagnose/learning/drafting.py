@@ -121,7 +121,13 @@ class _Names:
 def _split(message: str) -> tuple[list[str], list[str]]:
     """Return the first words of a message, and patterns for what is between them."""
     pieces = re.split(r"(\s+)", message[: 2 * _CHARACTERS].strip())[: 2 * _WORDS]
-    return pieces[::2], [" " if gap == " " else r"[ \t]+" for gap in pieces[1::2]]
+    return pieces[::2], [_gap(gap) for gap in pieces[1::2]]
+
+
+def _gap(gap: str) -> str:
+    if gap == " ":
+        return gap
+    return r"[ \t]+" if not gap.strip(" \t") else ".+"
 
 
 def _like(row: Sequence[str], words: Sequence[str]) -> bool:

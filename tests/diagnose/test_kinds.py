@@ -75,6 +75,10 @@ def test_kinds_are_the_same_in_whatever_order_incidents_are_read(order: list[int
     assert [[one.id for one in kind.members] for kind in found] == [["t0", "t1", "t2", "t3"], ["f0", "f1"]]
 
 
+def test_a_fingerprint_is_the_same_in_every_process() -> None:
+    assert fingerprint(shapes((*TENSOR, *FABRIC))) == "bddf54d8e7"
+
+
 def test_other_failures_and_those_without_a_line_are_of_no_kind_that_is_known() -> None:
     known = kinds([member("a", 1, TENSOR), member("silent", 2, [])])
     assert len(known) == 1

@@ -1,5 +1,6 @@
 """The record of signatures: what verdicts say of them, how sure that is, and what it does to the next diagnosis."""
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -142,3 +143,23 @@ def test_the_interval_holds_the_share_and_trust_is_a_share(correct: int, wrong: 
     assert 0 < tally.trust <= 1
     if tally.precision is not None:
         assert low <= tally.precision <= high
+
+
+def lived(cut: int | None = None) -> list[bytes]:
+    """Return all that is said of two failures with verdicts between them; at a cut the state is kept and restored."""
+    living = Living()
+    for number in range(1, 5):
+        if number == cut:
+            living = Living(Cluster.restored(orjson.loads(orjson.dumps(living.cluster.kept()))), said=living.said)
+        failed_again(living, 3 * number)
+        for judgement in (WRONG, RIGHT) if number % 2 else (WRONG,):
+            name = f"v{number}-{judgement}"
+            living.learn(verdict(name, judgement, incident=f"i{number}", at_s=float(number)))
+        living.tick(3000.0 * number + 500)
+    return living.said
+
+
+@pytest.mark.parametrize("cut", [None, 1, 2, 3, 4])
+def test_a_replay_gives_the_same_bytes_also_from_a_state_that_was_kept(cut: int | None) -> None:
+    assert lived(cut) == lived()
+    assert sum(decoded(value).type.name == "incident.judged" for value in lived()) == 6

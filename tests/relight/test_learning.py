@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
 
 from diagnose.learning.drafting import NoDraft, benign, pattern_of
 from diagnose.matching.dialect import confirming
@@ -14,11 +17,13 @@ from diagnose.rules import read_rules
 from relight.catalogue import catalogue
 from relight.cli import main
 from relight.learning.drafts import drafted
-from relight.learning.unknowns import unknown_of, unknowns
+from relight.learning.unknowns import Unknown, unknown_of, unknowns
 from relight.stores.embedded import EmbeddedStore
 from relight.stores.port import Query
 from schemas.document import IncidentDocument
+from schemas.incident import Surprise
 from schemas.verdict import IncidentJudged, Judged, Judgement
+from schemas.vocabulary import Kind
 from tests.relight import incident_stories as stories
 from tests.relight import unknown_stories as told
 from tests.relight.unknown_stories import RING, STARVED
@@ -119,6 +124,18 @@ def test_a_name_of_no_kind_is_refused_in_one_line(path: Path, incidents: list[In
     ]
 
 
+def test_what_earlier_jobs_on_the_same_host_said_as_well_is_no_surprise(store: EmbeddedStore) -> None:
+    usual = "closing: could not flush {n} buffers"
+    at, host = stories.FELL, "node01"
+    for number in range(1, 4):
+        store.put_lines([*told.lines(number, (usual,), host, at - timedelta(days=number))])
+    document = told.told(4, (*STARVED, usual), host, at)
+    store.put_lines([*told.lines(4, (*STARVED, usual), host, at)])
+    found = {one.place.text: one.why for one in unknown_of(store, document).surprises}
+    assert [text.split()[0] for text in found] == ["prefetch:", "feeder", "loader:"]
+    assert set(found.values()) == {"new in this run; never in 3 earlier runs"}
+
+
 # Drafts
 
 
@@ -187,6 +204,24 @@ def test_what_cannot_be_drafted_is_refused_in_one_line(
     assert reason in line
 
 
+def stands_out(document: IncidentDocument, text: str) -> Unknown:
+    place = stories.place("node01:train.log", 7, text)
+    return Unknown(document, (Surprise(template=text, why="new in this run", score=1.0, place=place),), {}, ())
+
+
+def test_a_draft_that_would_match_a_harmless_line_is_refused(incidents: list[IncidentDocument]) -> None:
+    known = catalogue()
+    harmless = next(s.match[0] for s in known.signatures if s.kind is Kind.NOISE)
+    with pytest.raises(NoDraft, match="would match a line that is known to be harmless"):
+        drafted(RULE, [stands_out(incidents[0], harmless)], known, fault=None)
+
+
+def test_a_draft_that_would_not_pass_the_checks_is_refused(incidents: list[IncidentDocument]) -> None:
+    seen_by = catalogue().by_id["launcher.torchrun-failure"].match[0]
+    with pytest.raises(NoDraft, match="stands in `match` and in `not_match`"):
+        drafted(RULE, [stands_out(incidents[0], seen_by)], catalogue(), fault=None)
+
+
 # Patterns
 
 
@@ -207,6 +242,16 @@ def test_what_cannot_be_drafted_is_refused_in_one_line(
 def test_a_pattern_keeps_what_is_fixed_and_skips_what_varies(messages: list[str], pattern: str) -> None:
     assert pattern_of(messages) == pattern
     assert all(confirming(pattern).search(message.encode()) for message in messages if "[masked]" not in message)
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=60), min_size=1, max_size=3))
+def test_a_pattern_that_is_made_matches_the_message_it_is_made_of(messages: list[str]) -> None:
+    spoken = [f"{text} the ring of rank 3 was torn {text}" for text in messages]
+    try:
+        pattern = pattern_of(spoken, messages)
+    except NoDraft:
+        return
+    assert confirming(pattern).search(spoken[0].encode())
 
 
 @pytest.mark.parametrize("message", ["12 34 0x56", "", "a b c d", "=== 17 ==="])
