@@ -22,7 +22,7 @@ EVIDENCES_WITH_CONTEXT: Final = 12
 _UNIT_LINES: Final = 40
 _SAMPLE_BYTES: Final = 32 * 1024
 _SAMPLES_BYTES: Final = 1024 * 1024
-_HEALTHY_BYTES: Final = 16 * 1024
+_HEALTHY_BYTES: Final = 8 * 1024
 _HEALTHY_SOURCES: Final = 4
 """Of a run that went well so much is read of the beginning and of the end of so many sources."""
 _SILENT_S: Final = 60.0
