@@ -52,24 +52,26 @@ def drafted(name: str, unknown: Sequence[Unknown], known: Catalogue, *, fault: s
     if not 1 <= line <= len(unknown[0].surprises):
         raise NoDraft(_no_such(line, len(unknown[0].surprises)))
     first = unknown[0].surprises[line - 1]
-    examples = list(dict.fromkeys([first.place.text, *_alike(first, unknown)]))
-    hosts = sorted({host for one in unknown for host in one.hosts})
-    messages = [_message(text) for text in examples]
-    pattern = pattern_of(messages, hosts)
-    matching = [text for text, message in zip(examples, messages, strict=True) if _matches(pattern, message)]
-    if not matching or matching[0] != first.place.text:
-        raise NoDraft("the pattern that was made of the line does not match it; take another one with --line")
-    healthy = [_message(text) for one in unknown for text in one.healthy]
+    pattern, matching = _pattern(first, unknown)
     _refuse_harmless(pattern, known)
+    healthy = near(pattern, _message(first.place.text), (_message(text) for one in unknown for text in one.healthy))
     fields = _fields(name, first, pattern, fault or _said(unknown) or "unknown", _writer(first, unknown))
-    fields |= {
-        "match": matching[:_MATCHING],
-        "not_match": near(pattern, messages[0], healthy) or _other(unknown, known),
-    }
+    fields |= {"match": matching[:_MATCHING], "not_match": healthy or _other(unknown, known)}
     text = _HEAD.format(count="1 incident" if len(unknown) == 1 else f"{len(unknown)} incidents")
     text += yaml.safe_dump({"signatures": [fields]}, sort_keys=False, width=110, allow_unicode=True)
     _check(text, name, known)
     return text
+
+
+def _pattern(first: Surprise, unknown: Sequence[Unknown]) -> tuple[str, list[str]]:
+    """Return the pattern of a line and those that are like it, and which of these it matches, the line first."""
+    examples = list(dict.fromkeys([first.place.text, *_alike(first, unknown)]))
+    hosts = sorted({host for one in unknown for host in one.hosts})
+    pattern = pattern_of([_message(text) for text in examples], hosts)
+    matching = [text for text in examples if _matches(pattern, _message(text))]
+    if matching[:1] != examples[:1]:
+        raise NoDraft("the pattern that was made of the line does not match it; take another one with --line")
+    return pattern, matching
 
 
 def _check_name(name: str, known: Catalogue) -> None:

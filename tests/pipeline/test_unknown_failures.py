@@ -53,7 +53,7 @@ def fails(lab: Lab, number: int) -> None:
         with EmbeddedStore(lab.folder / "relight.db", durable=False) as store:
             return len([d for d in store.search(Query()).documents if d.history.diagnosed]) >= number
 
-    assert until(told, 30)
+    assert until(told)
 
 
 def relight(lab: Lab, *words: str) -> Result:
