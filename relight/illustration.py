@@ -36,7 +36,7 @@ def illustrated(concluded: Conclusion, inputs: Sequence[Input], read: Sequence[S
     """Yield the incidents with context lines, and those that nothing explains with their surprises."""
     by_name = {found.source.name: found for found in inputs}
     reads = {source.source: (by_name[source.source], source) for source in read}
-    sources_of = {run.name: [reads[lane.source] for lane in run.lanes] for run in concluded.runs}
+    sources_of = {run.name: _logs(reads[lane.source] for lane in run.lanes) for run in concluded.runs}
     healthy = [sources_of[run.name] for run in concluded.runs if run.outcome is Outcome.SUCCEEDED]
     context = _context(_worth_context(concluded.incidents), by_name)
     for incident in concluded.incidents:
@@ -82,6 +82,11 @@ def _window(place: Place) -> tuple[int, int, int]:
     first, last = place.unit or (place.line, place.line)
     before, after = min(place.line - first, _UNIT_LINES), min(last - place.line, _UNIT_LINES)
     return place.offset_bytes, before + CONTEXT_LINES, after + CONTEXT_LINES
+
+
+def _logs(sources: Iterable[_Read]) -> list[_Read]:
+    """Return the sources that are logs: a dump's lines do not change towards its end."""
+    return [(found, read) for found, read in sources if not found.rendered]
 
 
 def _surprises(incident: Incident, own: Sequence[_Read], healthy: Sequence[Sequence[_Read]]) -> tuple[Surprise, ...]:

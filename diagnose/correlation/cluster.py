@@ -14,8 +14,9 @@ from schemas.events import Event
 from schemas.history import Happening, IncidentHistory
 from schemas.signal import Heard, Placement, Signal, SourceRead, Tick, Withdrawn
 from schemas.verdict import IncidentJudged, Verdict, VerdictAdmitted, verdict_of
+from schemas.vocabulary import Kind
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Rises when what is kept changes: a state of another version is rebuilt from the beginning."""
 
 FORGET_S: Final = 7 * 86_400.0
@@ -32,8 +33,9 @@ _PLACEMENTS: Final = TypeAdapter(list[Placement])
 class Cluster:
     """What is known of a cluster. `apply` changes it in place.
 
-    `fresh` tells whether anything has been learned since the last tick; `touched_s` when each source was heard of last.
-    `verdicts` were admitted and are to be said of their incidents; `judged` have been said.
+    `fresh` tells whether anything has been learned since the last tick; `touched_s` when each source was heard of last,
+    `moved_s` when it was found to have made progress last. `verdicts` were admitted and are to be said of their
+    incidents; `judged` have been said.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Cluster:
     time_s: float = 0.0
     fresh: bool = False
     touched_s: dict[str, float] = field(default_factory=dict)
+    moved_s: dict[str, float] = field(default_factory=dict)
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     judged: dict[str, IncidentJudged] = field(default_factory=dict)
 
@@ -74,6 +77,7 @@ class Cluster:
     def _tick(self, tick: Tick) -> None:
         if not self.tick:  # before it no time was known, so nothing is older than it
             self.touched_s = dict.fromkeys(self.touched_s, tick.time_s)
+            self.moved_s = dict.fromkeys(self.moved_s, tick.time_s)
         self.tick, self.time_s, self.fresh = tick.number, max(self.time_s, tick.time_s), False
         if self.tick % FORGET_TICKS == 0:
             self._forget()
@@ -86,6 +90,8 @@ class Cluster:
         if not stale and known != signal and self.withdrawn.get(signal.id, -1) < signal.read_to:
             own[signal.id] = signal
             self.fresh = True
+            if signal.kind is Kind.PROGRESS:
+                self.moved_s[signal.source] = self.time_s
 
     def _withdraw(self, withdrawn: Withdrawn) -> None:
         own = self.signals[withdrawn.source]
@@ -148,6 +154,7 @@ class Cluster:
         for name in old:
             self.sources.pop(name, None)
             del self.touched_s[name]
+            self.moved_s.pop(name, None)
         for incident in list(self.incidents.values()):
             if all(evidence.first.source in old for evidence in incident.evidence.values()):
                 del self.incidents[incident.id]
@@ -172,6 +179,7 @@ class Cluster:
             "time_s": self.time_s,
             "fresh": self.fresh,
             "touched_s": self.touched_s,
+            "moved_s": self.moved_s,
             "verdicts": _plain(self.verdicts),
             "judged": _plain(self.judged),
         }

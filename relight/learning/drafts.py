@@ -10,8 +10,10 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from diagnose import rulecheck
+from diagnose.benign import benign_lines
 from diagnose.learning.drafting import NoDraft, benign, near, pattern_of
 from diagnose.learning.kinds import shape
+from diagnose.matching.acceptance import accepted_by
 from diagnose.matching.dialect import confirming
 from diagnose.rules import Catalogue, Rule, RuleError, rules_in
 from ingest.decode import decoder_for
@@ -53,7 +55,7 @@ def drafted(name: str, unknown: Sequence[Unknown], known: Catalogue, *, fault: s
         raise NoDraft(_no_such(line, len(unknown[0].surprises)))
     first = unknown[0].surprises[line - 1]
     pattern, matching = _pattern(first, unknown)
-    _refuse_harmless(pattern, known)
+    _refuse_known(pattern, matching, known)
     healthy = near(pattern, _message(first.place.text), (_message(text) for one in unknown for text in one.healthy))
     fields = _fields(name, first, pattern, fault or _said(unknown) or "unknown", _writer(first, unknown))
     fields |= {"match": matching[:_MATCHING], "not_match": healthy or _other(unknown, known)}
@@ -110,10 +112,18 @@ def _matches(pattern: str, message: str) -> bool:
     return confirming(pattern).search(message.encode()) is not None
 
 
-def _refuse_harmless(pattern: str, known: Catalogue) -> None:
-    for text in benign(known):
+def _refuse_known(pattern: str, matching: Sequence[str], known: Catalogue) -> None:
+    """Refuse a pattern for what is known: to be harmless, or to be another signature's. Raises: NoDraft."""
+    for text in (*benign(known), *(line.text for line in benign_lines())):
         if any(_matches(pattern, part) for part in (text, _message(text))):
             raise NoDraft(f"the pattern would match a line that is known to be harmless: {text[:200]}")
+    messages = [_message(text).encode() for text in matching]
+    for signature in known.signatures:
+        if any(accepted_by(signature, message) is not None for message in messages):
+            raise NoDraft(f"the line is known to {signature.id} already: `relight rules show {signature.id}`")
+        for text in signature.match:
+            if _matches(pattern, _message(text)):
+                raise NoDraft(f"the pattern would match a line of {signature.id}: {text[:200]}")
 
 
 def _fields(name: str, first: Surprise, pattern: str, fault: str, writer: Provenance) -> dict[str, Any]:
@@ -140,8 +150,10 @@ def _said(unknown: Sequence[Unknown]) -> str | None:
 
 
 def _writer(first: Surprise, unknown: Sequence[Unknown]) -> Provenance:
-    told = unknown[0].writers.get(first.place.source, Provenance.UNKNOWN)
-    return Provenance.APP if told is Provenance.UNKNOWN else told
+    """Return who wrote the line, as its prefix or the store tells; an application where neither does."""
+    by_prefix = _DECODER(first.place.text.encode()).origin.provenance
+    told = (by_prefix, unknown[0].writers.get(first.place.source, Provenance.UNKNOWN))
+    return next((one for one in told if one is not Provenance.UNKNOWN), Provenance.APP)
 
 
 def _other(unknown: Sequence[Unknown], known: Catalogue) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
+from diagnose.benign import benign_lines
 from diagnose.learning.drafting import NoDraft, benign, pattern_of
 from diagnose.matching.dialect import confirming
-from diagnose.rules import read_rules
+from diagnose.rules import Catalogue, read_rules
 from relight.catalogue import catalogue
 from relight.cli import main
 from relight.learning.drafts import drafted
@@ -216,10 +218,23 @@ def test_a_draft_that_would_match_a_harmless_line_is_refused(incidents: list[Inc
         drafted(RULE, [stands_out(incidents[0], harmless)], known, fault=None)
 
 
-def test_a_draft_that_would_not_pass_the_checks_is_refused(incidents: list[IncidentDocument]) -> None:
+def test_a_line_that_a_signature_knows_already_makes_no_draft(incidents: list[IncidentDocument]) -> None:
     seen_by = catalogue().by_id["launcher.torchrun-failure"].match[0]
-    with pytest.raises(NoDraft, match="stands in `match` and in `not_match`"):
+    with pytest.raises(NoDraft, match=r"is known to launcher\.torchrun-failure already"):
         drafted(RULE, [stands_out(incidents[0], seen_by)], catalogue(), fault=None)
+
+
+@given(st.sampled_from([line.text for line in benign_lines()]))
+def test_no_draft_matches_a_benign_line(text: str) -> None:
+    document = told.told(1, STARVED, "node01", stories.FELL)
+    with pytest.raises(NoDraft):
+        drafted(RULE, [stands_out(document, text)], catalogue(), fault=None)
+
+
+def test_a_draft_that_would_not_pass_the_checks_is_refused(incidents: list[IncidentDocument]) -> None:
+    told_short = stands_out(incidents[0], "sharding")
+    with pytest.raises(NoDraft, match="take another line with --line"):
+        drafted(RULE, [replace(told_short, healthy=("training finished",))], Catalogue(()), fault="no.such")
 
 
 # Patterns
