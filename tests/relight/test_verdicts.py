@@ -3,11 +3,13 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 
 import pytest
 from click.testing import CliRunner, Result
 
 from relight.cli import main
+from relight.incidents.watching import Watch, words
 from relight.keys import KeyFile
 from relight.stores.embedded import EmbeddedStore
 from relight.stores.port import Query
@@ -17,7 +19,8 @@ from relight.transports.embedded import EmbeddedLog
 from relight.transports.port import Record
 from relight.transports.reading import records
 from schemas.document import IncidentDocument
-from schemas.events import Event, decoded
+from schemas.events import Event as Said
+from schemas.events import decoded
 from schemas.signal import derived_id
 from schemas.verdict import IncidentJudged, Judged, Judgement, Verdict, subject_of
 from tests.relight import incident_stories as stories
@@ -57,7 +60,7 @@ def judged(judgement: Judgement, at_s: float, note: str = "", actual: str | None
 
 def after(document: IncidentDocument, name: str, data: IncidentJudged) -> IncidentDocument:
     """Return an incident after a verdict; one that is known already changes nothing."""
-    event = Event(derived_id(name), "lab", subject_of(LOST, name), 1_800_000_000.0 + data.at_s, data, 1)
+    event = Said(derived_id(name), "lab", subject_of(LOST, name), 1_800_000_000.0 + data.at_s, data, 1)
     (found,) = Projection(lambda names: {LOST: document}, lambda names: ()).after([event]) or (document,)
     return found
 
@@ -123,6 +126,19 @@ def test_an_incident_with_verdicts_shows_the_last_one_and_is_found_by_it(path: P
     assert [*told["verdicts"]] == ["one", "two"]
 
 
+def test_who_watches_is_told_of_a_verdict(path: Path) -> None:
+    document = stories.folded(LOST, stories.lost_gpu())
+    watched = Watch(lambda: EmbeddedStore(path, durable=False), Query(), lambda text: None)
+    told = watched.changes(Event(), 0.01)
+    next(told)
+    with EmbeddedStore(path, durable=False) as store:
+        stories.fill(store, [after(document, "one", judged(Judgement.CORRECT, 1))])
+        (first,) = next(told)
+        stories.fill(store, [after(first.document, "two", judged(Judgement.WRONG, 2, "a loose riser"))])
+    (change,) = next(told)
+    assert words(change) == "gpu.fallen_off_bus (nvrm.xid.79) is wrong, says ann: a loose riser"
+
+
 def test_a_verdict_on_an_incident_of_which_events_are_missing_waits_for_them() -> None:
-    event = Event("e", "lab", subject_of(LOST, "one"), 1.0, judged(Judgement.WRONG, 1), 1)
+    event = Said("e", "lab", subject_of(LOST, "one"), 1.0, judged(Judgement.WRONG, 1), 1)
     assert Projection(lambda names: {}, lambda names: ()).after([event]) == []
