@@ -90,7 +90,16 @@ def read_rules(file: Traversable | Path) -> list[Rule]:
     Raises:
         RuleError: the file is not YAML, or a rule in it is not a signature.
     """
-    return list(_rules(str(file), file.read_bytes().decode("utf-8", "replace")))
+    return rules_in(str(file), file.read_bytes().decode("utf-8", "replace"))
+
+
+def rules_in(name: str, text: str) -> list[Rule]:
+    """Return the rules of a file that is called `name` and holds this text.
+
+    Raises:
+        RuleError: the text is not YAML, or a rule in it is not a signature.
+    """
+    return list(_rules(name, text))
 
 
 def _rules(name: str, text: str) -> Iterator[Rule]:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, TypeAdapter
 from schemas.events import Event
 from schemas.history import Happening, IncidentHistory
 from schemas.signal import Heard, Placement, Signal, SourceRead, Tick, Withdrawn
+from schemas.verdict import IncidentJudged, Verdict, VerdictAdmitted, verdict_of
 from schemas.vocabulary import Kind
 
 VERSION: Final = 2
@@ -22,6 +23,9 @@ FORGET_S: Final = 7 * 86_400.0
 FORGET_TICKS: Final = 256
 """So many ticks pass from one look for what can be forgotten to the next."""
 
+JUDGED: Final = 10_000
+"""So many verdicts count, the last ones: what was wrong long ago may have been mended."""
+
 _PLACEMENTS: Final = TypeAdapter(list[Placement])
 
 
@@ -30,7 +34,8 @@ class Cluster:
     """What is known of a cluster. `apply` changes it in place.
 
     `fresh` tells whether anything has been learned since the last tick; `touched_s` when each source was heard of last,
-    `moved_s` when it was found to have made progress last.
+    `moved_s` when it was found to have made progress last. `verdicts` were admitted and are to be said of their
+    incidents; `judged` have been said.
     """
 
     name: str
@@ -44,6 +49,8 @@ class Cluster:
     fresh: bool = False
     touched_s: dict[str, float] = field(default_factory=dict)
     moved_s: dict[str, float] = field(default_factory=dict)
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    judged: dict[str, IncidentJudged] = field(default_factory=dict)
 
     def apply(self, event: Event) -> None:
         """Take in a fact. What is known already changes nothing."""
@@ -62,6 +69,8 @@ class Cluster:
                 self.fresh = True
             case Tick() if event.data.number == self.tick + 1:
                 self._tick(event.data)
+            case VerdictAdmitted():
+                self._admit(event.data.verdict)
             case _ if event.sequence is not None:
                 self._happened(event, event.sequence)
 
@@ -109,10 +118,25 @@ class Cluster:
             self.sources[name] = known.model_copy(update={"heard_s": heard_s})
 
     def _happened(self, event: Event, sequence: int) -> None:
-        """Take in an event of an incident, in its turn."""
+        """Take in an event of an incident, in its turn, or of a verdict on one."""
+        if isinstance(event.data, IncidentJudged):
+            self._judge(verdict_of(event.subject), event.data)
+            return
         incident = self.incidents.get(event.subject, IncidentHistory(id=event.subject))
         if incident.sequence + 1 == sequence and isinstance(event.data, Happening):
             self.incidents[event.subject] = incident.after(event.data, event.time_s or 0.0)
+
+    def _admit(self, verdict: Verdict) -> None:
+        if verdict.id not in self.judged and verdict.id not in self.verdicts:
+            self.verdicts[verdict.id] = verdict
+            self.fresh = True
+
+    def _judge(self, name: str, judged: IncidentJudged) -> None:
+        """Take in what has been said of an incident; what was said long before counts no more."""
+        self.verdicts.pop(name, None)
+        self.judged[name] = judged
+        if len(self.judged) > JUDGED:
+            del self.judged[min(self.judged, key=lambda one: (self.judged[one].at_s, one))]
 
     def _forget(self) -> None:
         """Forget sources of which nothing has come for a week, and incidents that rest on none but these.
@@ -156,6 +180,8 @@ class Cluster:
             "fresh": self.fresh,
             "touched_s": self.touched_s,
             "moved_s": self.moved_s,
+            "verdicts": _plain(self.verdicts),
+            "judged": _plain(self.judged),
         }
 
     @classmethod
@@ -175,6 +201,8 @@ class Cluster:
                 "signals": signals,
                 "placements": _PLACEMENTS.validate_python(state["placements"]),
                 "incidents": {n: IncidentHistory.model_validate(fields) for n, fields in state["incidents"].items()},
+                "verdicts": {n: Verdict.model_validate(fields) for n, fields in state.get("verdicts", {}).items()},
+                "judged": {n: IncidentJudged.model_validate(fields) for n, fields in state.get("judged", {}).items()},
             }
         )
 

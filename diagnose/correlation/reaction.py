@@ -6,7 +6,7 @@ missing. It reads no clock: the cluster's time is that of its last tick.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from diagnose.correlation.causes import cause_graph
@@ -16,9 +16,11 @@ from diagnose.correlation.difference import Wanted, changes, opening
 from diagnose.correlation.evidence import Resolve
 from diagnose.correlation.silence import HANG, Heard, Silence, due_s
 from diagnose.correlation.telling import Teller, Told
+from diagnose.learning.record import Record, record_of, weighed
 from schemas.events import Event
 from schemas.history import Happening, IncidentHistory, IncidentMerged, IncidentResolved, State
 from schemas.signal import derived_id
+from schemas.verdict import IncidentJudged, subject_of
 
 Spot = tuple[str, str, int]
 """Where a signature was seen first: its id, the source, the offset. The signal there stays, whatever joins it."""
@@ -46,6 +48,7 @@ class Correlator:
     resolve: Resolve
     settle_s: float = 30.0
     _known: dict[tuple[str | None, tuple[str, ...]], _Looked] = field(default_factory=dict)
+    _judged: tuple[set[str], Record] = field(default_factory=lambda: (set(), {}))
 
     def follow(self, cluster: Cluster, fact: Event) -> list[Event]:
         """Let a cluster take in a fact; if it is the next tick, return what is said at it, taken in as well."""
@@ -58,7 +61,8 @@ class Correlator:
 
     def react(self, cluster: Cluster) -> list[Event]:
         """Return what is to be said at the cluster's last tick. The caller applies and appends it."""
-        wanted = [Wanted(told, job) for job, own in self._told(cluster) for told in own]
+        record = self._record(cluster)
+        wanted = [Wanted(_weighed(told, record), job) for job, own in self._told(cluster) for told in own]
         spots = [set(_spots(one.told)) for one in wanted]
         owners = _owners(cluster, wanted, spots)
         said: list[Event] = []
@@ -67,7 +71,7 @@ class Correlator:
         for incident in owners.pop(-1, []):
             if incident.state is State.OPEN:
                 said += _events(cluster, incident, [IncidentResolved(reason=_why_gone(incident))])
-        return said
+        return [*said, *_judged(cluster)]
 
     def due_s(self, cluster: Cluster) -> float | None:
         """Return when there is something to say if nothing comes before that, `None` where nothing is waited for.
@@ -120,6 +124,12 @@ class Correlator:
             self._known[key] = looked
             yield component.job, looked.told
 
+    def _record(self, cluster: Cluster) -> Record:
+        """Return the record that verdicts make of signatures, looking anew only when there are others."""
+        if self._judged[0] != cluster.judged.keys():
+            self._judged = set(cluster.judged), record_of(cluster.judged.items())
+        return self._judged[1]
+
     def _looked_at(self, component: Component, heard: Heard, state: object) -> _Looked:
         teller = Teller(component.told, self.resolve, cause_graph(), heard)
         told = [one for one in teller.told() if one.ranking is not None]
@@ -136,6 +146,11 @@ def _fingerprint(component: Component) -> object:
         [(s.source, s.lines, s.first_s, s.last_s) for s in job.sources],
         [(s.id, s.read_to) for s in job.signals],
     )
+
+
+def _weighed(told: Told, record: Record) -> Told:
+    diagnosis = weighed(told.diagnosis, record)
+    return told if diagnosis is told.diagnosis else replace(told, diagnosis=diagnosis)
 
 
 def _said_hangs(cluster: Cluster) -> Iterator[tuple[str, int]]:
@@ -187,6 +202,14 @@ def _in_order(incidents: Iterable[IncidentHistory]) -> list[IncidentHistory]:
     """Return incidents that are not merged: the open ones first, the oldest first."""
     live = (incident for incident in incidents if incident.state is not State.MERGED)
     return sorted(live, key=lambda i: (i.state is not State.OPEN, i.opened_s or 0.0, i.id))
+
+
+def _judged(cluster: Cluster) -> Iterator[Event]:
+    """Yield what people have said of incidents and has not been said of these. They may be forgotten here by now."""
+    for verdict in sorted(cluster.verdicts.values(), key=lambda one: (one.at_s, one.id)):
+        told = IncidentJudged(**{name: getattr(verdict, name) for name in IncidentJudged.model_fields})
+        name = derived_id("judged", cluster.name, verdict.id)
+        yield Event(name, cluster.name, subject_of(verdict.incident, verdict.id), cluster.time_s, told, 1)
 
 
 def _events(cluster: Cluster, incident: IncidentHistory, happenings: Iterable[Happening]) -> list[Event]:
