@@ -147,7 +147,7 @@ def _since_s(entry: Entry) -> float | None:
 
 def _calls(told: Mapping[str, str], seq: int | None) -> dict[int, Call]:
     """Return what was called. The watchdog tells elements and no types."""
-    if "calls" in told:
+    if Capture.CALLED in told:
         found = (_CALL.fullmatch(word) for word in told[Capture.CALLED].split())
         return {int(f[1]): Call(f[2], int(f[3]), int(f[4]), f[5]) for f in found if f}
     if seq is not None and "numel_in" in told:

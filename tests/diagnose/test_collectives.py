@@ -167,7 +167,7 @@ def test_a_dump_that_an_earlier_run_has_left_behind_does_not_count() -> None:
 
 
 def calls(*told: str) -> dict[str, str]:
-    return {"calls": " ".join(told)}
+    return {"called": " ".join(told)}
 
 
 @pytest.mark.parametrize(
