@@ -2,10 +2,12 @@
 
 import io
 import struct
+import tracemalloc
 
 import crc32c
 
 from ingest.errors import Unreadable
+from ingest.renderings.port import Rendering
 from ingest.renderings.table import rendering_of
 from ingest.spool import HEAD_BYTES
 
@@ -36,6 +38,16 @@ def rendered(data: bytes, name: str = "metrics.bin") -> tuple[list[str], str]:
     except Unreadable as error:
         return lines, error.reason
     return lines, ""
+
+
+def peak_bytes(rendering: Rendering, data: bytes) -> tuple[list[bytes], int]:
+    """Return the lines that a file is shown as, and the memory that it took at most, without the file's own."""
+    file = File(data)
+    tracemalloc.start()
+    lines = list(rendering.render(file))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return lines, peak
 
 
 def lines_of(text: str, name: str = "metrics.txt") -> list[str]:

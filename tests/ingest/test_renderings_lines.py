@@ -12,7 +12,7 @@ from ingest.decode import decoder_for
 from ingest.renderings.metric_line import health_line, instant, metric_line, shown
 from ingest.renderings.naming import Readings, cell, names
 from schemas.metrics import METRICS, conversions, reading
-from schemas.record import Source
+from schemas.record import SEGMENT_BYTES, Source
 
 DECODE = decoder_for(Source("metrics"), b"")
 SECTIONS = ("training", "smi_columns", "smi_report", "dcgm_columns", "exposition", "wandb_system")
@@ -27,7 +27,12 @@ def test_a_line_is_words_of_one_name_and_one_value_each(labels: dict[str, str], 
     line = metric_line("gpu", labels, told, instant(1738555506.123)).decode()
     assert WORDS.fullmatch(line)
     assert line.isascii()
-    assert len(line) < 32 * 1024
+    assert len(line) < SEGMENT_BYTES
+
+
+def test_a_line_of_the_longest_names_is_no_longer_than_what_matching_sees() -> None:
+    told = [(f"{n}" + "\N{GRINNING FACE}" * 1000, -1.2345678901234567e-300) for n in range(100)]
+    assert len(metric_line("gpu", {"host": "\N{GRINNING FACE}" * 1000}, told, instant(1.0))) < SEGMENT_BYTES
 
 
 @given(st.floats())
