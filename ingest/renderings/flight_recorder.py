@@ -106,8 +106,9 @@ def _group(group: Group) -> str:
 
 
 def _call(call: Call, peer: str = "") -> str:
-    limit = f", timeout {call.timeout_ms} ms" if call.timeout_ms and call.timeout_ms > 0 else ""
-    tensors = f"in {call.inputs.shapes} {call.inputs.dtypes}, out {call.outputs.shapes} {call.outputs.dtypes}"
+    limit = f", timeout {call.timeout_ms} ms" if call.timeout_ms > 0 else ""
+    given, got = call.inputs, call.outputs
+    tensors = f"in {given.shapes} {given.dtypes}, out {got.shapes} {got.dtypes}"
     return f"{call.op} {'p2p ' if call.p2p else ''}#{call.seq}{peer}, {call.state}, {tensors}{limit}"
 
 

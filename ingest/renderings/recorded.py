@@ -24,11 +24,14 @@ _WITH_EVENTS: Final = ("nccl:", "xccl:")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call: `seq` counts collectives, or sends and receives, of its group. Times are Unix, in nanoseconds."""
+    """One call: `seq` counts collectives, or sends and receives, of its group. Times are Unix, in nanoseconds.
+
+    `told` is the entry as the dump has it; `timeout_ms` is -1 where it is not told.
+    """
 
     group: str
     desc: str
-    group_id: int | None
+    group_id: int
     seq: int
     p2p: bool
     op: str
@@ -37,10 +40,23 @@ class Call:
     created_ns: int
     started_ns: int | None
     completed_ns: int | None
-    timeout_ms: int | None
-    inputs: "Tensors"
-    outputs: "Tensors"
-    frames: tuple[str, ...]
+    timeout_ms: int
+    told: Mapping[str, Any]
+
+    @property
+    def inputs(self) -> "Tensors":
+        """Return the tensors that went in. Only few calls of a dump are shown, so this is worked out when asked for."""
+        return _tensors(self.told.get("input_sizes"), self.told.get("input_dtypes"))
+
+    @property
+    def outputs(self) -> "Tensors":
+        """Return the tensors that came out."""
+        return _tensors(self.told.get("output_sizes"), self.told.get("output_dtypes"))
+
+    @property
+    def frames(self) -> tuple[str, ...]:
+        """Return where the call was made, innermost first, as `step (train.py:88)`, code of PyTorch left out."""
+        return tuple(_frames(self.told.get("frames")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +138,7 @@ def _count(group: Group, status: Mapping[str, Any]) -> None:
     """Work out how far a rank has come: by its calls as far as they are there, else by the group's own counters."""
     own = [call for call in group.calls if not call.p2p]
     if not own and (ids := {call.group_id for call in group.calls}):
-        told = _dict(status.get(str(max(ids, key=lambda i: -1 if i is None else i))))
+        told = _dict(status.get(str(max(ids))))
         group.enqueued = _integer(told.get("last_enqueued_collective"), -1)
         group.started = _integer(told.get("last_started_collective"), -1)
         group.completed = _integer(told.get("last_completed_collective"), -1)
@@ -155,9 +171,7 @@ def _call(entry: object) -> Call | None:
         started_ns=time_ns(told.get("time_discovered_started_ns")),
         completed_ns=time_ns(told.get("time_discovered_completed_ns")),
         timeout_ms=_integer(told.get("timeout_ms"), -1),
-        inputs=_tensors(told.get("input_sizes"), told.get("input_dtypes")),
-        outputs=_tensors(told.get("output_sizes"), told.get("output_dtypes")),
-        frames=tuple(_frames(told.get("frames"))),
+        told=told,
     )
 
 
@@ -188,7 +202,6 @@ def _shape(size: object) -> tuple[int, ...]:
 
 
 def _frames(frames: object) -> Iterator[str]:
-    """Yield where a call was made, innermost first, as `step (train.py:88)`, code of PyTorch left out."""
     told = [_dict(frame) for frame in _list(frames)[:_FRAMES]]
     own = [frame for frame in told if "/torch/" not in str(frame.get("filename"))[:400]]
     for frame in (own or told)[:3]:

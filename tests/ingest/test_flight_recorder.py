@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.errors import Unreadable
@@ -232,6 +232,7 @@ def test_json_that_is_none_is_refused(data: bytes) -> None:
         shown(data)
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(st.sampled_from(sorted(call(1))), PLAIN))
 def test_entries_of_any_sort_are_shown_or_counted_as_unreadable(odd: dict[str, Any]) -> None:
     told = lines(dump([call(1), call(2) | odd], groups_of(3)) | {"pg_status": odd}, protocol=4)
