@@ -220,7 +220,7 @@ def rules_show(rule: str, own_rules: tuple[Path, ...]) -> None:
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @_rules_option
 def rules_check(files: tuple[Path, ...], own_rules: tuple[Path, ...]) -> None:
-    """Check that rules are well formed: those shipped, and those in FILES."""
+    """Check that rules are well formed and get on with each other: those in FILES, or those shipped."""
     from relight.rulebook import checked
 
     _complain("check", lambda: checked((*own_rules, *files)))
