@@ -1,19 +1,33 @@
-"""The linter and the tests of rules: what loading cannot see, each check a function from a rule to complaints."""
+"""The linter and the tests of rules, each check a function from one rule to complaints.
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+What rules do to each other: `ruleconflicts`, `rulegraph`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Final
 
 import hyperscan
 
-from diagnose.matching.database import VETOES
+from diagnose.detectors.trial import TrialError, fires
+from diagnose.matching.database import VETOES, WHOLE
 from diagnose.matching.dialect import PatternError, confirming, nominating, tokens_of
 from diagnose.matching.pieces import fixed_characters
 from diagnose.rules import Rule, RuleError
+from schemas.captures import Capture
+from schemas.detect import Detect
 from schemas.faults import faults_matching
+from schemas.metrics import conversions, number, reading
 from schemas.record import Decoder
+from schemas.signature import Signature
 from schemas.vocabulary import Kind
 
 FIXED_CHARACTERS: Final = 4
+COUNTERS: Final = frozenset({"step", "total_steps", "epoch"})
+"""What a pattern of `values` may capture beside metrics: where the run stands."""
+
+_ALIKE: Final = 0.85
+"""How alike (0 to 1) an unread name of a capture is to a read one to be taken for a slip of the pen."""
 
 
 def check(rules: Iterable[Rule], known: Mapping[str, Rule]) -> list[RuleError]:
@@ -21,9 +35,22 @@ def check(rules: Iterable[Rule], known: Mapping[str, Rule]) -> list[RuleError]:
     return [rule.error(what) for rule in rules for lint in _LINTS for what in lint(rule, known)]
 
 
+def refused(rules: Sequence[Rule]) -> list[RuleError]:
+    """Return the patterns that the scanning engine does not take, though they are well formed."""
+    if _taken(n for rule in rules for pattern in rule.signature.patterns for n in nominating(pattern)) is None:
+        return []
+    reasons = ((r, p, _taken(nominating(p))) for r in rules for p in r.signature.patterns)
+    return [r.error(f"pattern `{p}`: the scanning engine refuses it: {why}") for r, p, why in reasons if why]
+
+
 def test(rules: Iterable[Rule], decoder: Decoder) -> list[RuleError]:
-    """Return the lines of `match` that do not match, and those of `not_match` that do, one complaint each."""
-    return [rule.error(what) for rule in rules for what in _own_lines(rule, decoder)]
+    """Return the lines of `match` that do not match, and those of `not_match` that do, one complaint each.
+
+    A rule whose patterns are none is told that instead.
+    """
+    return [
+        rule.error(what) for rule in rules for what in list(_patterns_compile(rule, {})) or _own_lines(rule, decoder)
+    ]
 
 
 def accepts(rule: Rule, message: bytes) -> bool:
@@ -35,6 +62,9 @@ def accepts(rule: Rule, message: bytes) -> bool:
 
 
 def _own_lines(rule: Rule, decoder: Decoder) -> Iterator[str]:
+    if rule.signature.detect:
+        yield from _own_series(rule.signature, rule.signature.detect)
+        return
     for line in rule.signature.match:
         if not _any_line_accepted(rule, decoder, line):
             yield f"`match` line does not match: {line}"
@@ -43,6 +73,28 @@ def _own_lines(rule: Rule, decoder: Decoder) -> Iterator[str]:
     for line in rule.signature.not_match:
         if _any_line_accepted(rule, decoder, line):
             yield f"`not_match` line matches: {line}"
+    for pattern in rule.signature.values:
+        if not any(_reads(pattern, decoder(line.encode()).message) for line in rule.signature.match):
+            yield f"`values` pattern reads no number from any `match` line: {pattern}"
+
+
+def _reads(pattern: str, message: bytes) -> bool:
+    """Tell whether a pattern of `values` captures something, and everything that it captures is a number."""
+    found = confirming(pattern).search(message)
+    told = {k.decode(): v.decode("latin-1") for k, v in found.groupdict().items() if v} if found else {}
+    return bool(told) and all((number(v) if k in COUNTERS else reading(k, v)) is not None for k, v in told.items())
+
+
+def _own_series(signature: Signature, detect: Detect) -> Iterator[str]:
+    for wanted, series in (("match", signature.match), ("not_match", signature.not_match)):
+        for one in series:
+            try:
+                fired = fires(detect, one)
+            except TrialError as error:
+                yield f"`{wanted}`: {error}"
+                continue
+            if fired != (wanted == "match"):
+                yield f"`{wanted}` series {'fires' if fired else 'does not fire'}: {one}"
 
 
 def _any_line_accepted(rule: Rule, decoder: Decoder, line: str) -> bool:
@@ -53,9 +105,7 @@ def _nominated(rule: Rule, line: bytes) -> bool:
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
     database.compile(
         expressions=[
-            n.encode()
-            for p in rule.signature.patterns
-            for n in nominating(p, whole=rule.signature.kind is Kind.PROGRESS)
+            n.encode() for p in rule.signature.patterns for n in nominating(p, whole=rule.signature.kind in WHOLE)
         ]
     )
     found: list[int] = []
@@ -63,15 +113,37 @@ def _nominated(rule: Rule, line: bytes) -> bool:
     return bool(found)
 
 
+def _taken(nominators: Iterable[str]) -> str | None:
+    """Return why the scanning engine refuses expressions, `None` if it takes them."""
+    if not (expressions := [nominator.encode() for nominator in nominators]):
+        return None
+    try:
+        hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK).compile(expressions=expressions)
+    except hyperscan.error as error:
+        return str(error)
+    return None
+
+
 def _patterns_compile(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
     for pattern in (*rule.signature.patterns, *rule.signature.unless):
         try:
             confirming(pattern)
-            hyperscan.Database().compile(expressions=[n.encode() for n in nominating(pattern)])
+            nominating(pattern)
         except PatternError as error:
             yield f"pattern `{pattern}`: {error}"
-        except hyperscan.error as error:
-            yield f"pattern `{pattern}`: the scanning engine refuses it: {error}"
+
+
+def _values_are_metrics(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
+    for pattern in rule.signature.values:
+        try:
+            captured = {g.decode() for g in confirming(pattern).groupindex}
+        except PatternError as error:
+            yield f"`values` pattern `{pattern}`: {error}"
+            continue
+        if not captured:
+            yield f"`values` pattern `{pattern}` captures nothing"
+        for name in sorted(captured - COUNTERS - set(conversions())):
+            yield f"`values` captures `{name}`, which is no metric (schemas/metrics.yaml), `step` or `epoch`"
 
 
 def _something_is_fixed(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
@@ -87,15 +159,42 @@ def _something_is_fixed(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
 
 
 def _identity_is_captured(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
-    try:
-        captured = {g.decode() for p in rule.signature.patterns for g in confirming(p).groupindex}
-    except PatternError:
+    if (captured := _captured(rule.signature.patterns)) is None:
         return
     for name in rule.signature.identity:
         if name not in captured:
             yield f"`identity` names `{name}`, which no pattern captures"
     if rule.signature.table and rule.signature.table not in captured:
         yield f"`table: {rule.signature.table}` needs a capture of that name"
+
+
+def _captures_are_used(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
+    """Find what is captured in vain. A fault's captures are shown and those of the story told, whatever their names."""
+    signature = rule.signature
+    for pattern in (*signature.patterns, *signature.unless):
+        if _groups_without_name(pattern):
+            yield f"pattern `{pattern}`: a group without a name is never used; write `(?:` for `(`"
+    unheard = signature.unless if signature.kind not in VETOES else (*signature.patterns, *signature.unless)
+    for name in sorted(_captured(unheard) or ()):
+        yield f"the capture `{name}` is never used: the line is no evidence; write `(?:` for `(?P<{name}>`"
+    for name in sorted((_captured(signature.patterns) or set()) - set(Capture) - set(signature.identity)):
+        if near := get_close_matches(name, list(Capture), 1, _ALIKE):
+            yield f"nothing reads the capture `{name}`; did you mean `{near[0]}`?"
+
+
+def _captured(patterns: Iterable[str]) -> set[str] | None:
+    """Return the names that patterns capture, `None` if one of them is no pattern."""
+    try:
+        return {name.decode() for pattern in patterns for name in confirming(pattern).groupindex}
+    except PatternError:
+        return None
+
+
+def _groups_without_name(pattern: str) -> bool:
+    try:
+        return bool(confirming(pattern).groups > len(confirming(pattern).groupindex))
+    except PatternError:
+        return False
 
 
 def _explains_exist(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
@@ -120,8 +219,10 @@ def _own_lines_differ(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
 _Lint = Callable[[Rule, Mapping[str, Rule]], Iterator[str]]
 _LINTS: Final[tuple[_Lint, ...]] = (
     _patterns_compile,
+    _values_are_metrics,
     _something_is_fixed,
     _identity_is_captured,
+    _captures_are_used,
     _explains_exist,
     _noise_is_unblamed,
     _own_lines_differ,

@@ -49,6 +49,16 @@ class Catalogue:
         """Return the signatures by their ids."""
         return MappingProxyType({s.id: s for s in self.signatures})
 
+    @cached_property
+    def detectors(self) -> Mapping[str, Mapping[str, Signature]]:
+        """Return the detectors that look at series of each metric, by their ids."""
+        found: dict[str, dict[str, Signature]] = {}
+        for signature in self.signatures:
+            detect = signature.detect
+            for metric in detect.metric if detect and not detect.score.of_a_job else ():
+                found.setdefault(metric, {})[signature.id] = signature
+        return MappingProxyType(found)
+
 
 def catalogue_of(rules: Iterable[Rule]) -> Catalogue:
     """Return the catalogue that these rules make; a later rule replaces an earlier one of the same id."""

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from diagnose.matching import database
 from diagnose.matching.database import Plan
-from diagnose.rulecheck import check
+from diagnose.rulecheck import check, refused
 from diagnose.rules import Catalogue, Rule, catalogue_of, files_under, read_rules, shipped_files
 from diagnose.tables import for_code
 from relight import __version__, cache
@@ -69,7 +69,8 @@ def catalogue(own: Sequence[Path] = ()) -> Catalogue:
 
 def _sound(every: list[Rule], own: Sequence[Path]) -> list[Rule]:
     """Return the rules if the user's own are sound; those shipped are checked before they are shipped."""
-    if complaints := check(own_of(every, own), {rule.signature.id: rule for rule in every}):
+    mine = own_of(every, own)
+    if complaints := check(mine, {rule.signature.id: rule for rule in every}) or refused(mine):
         raise complaints[0]
     return every
 

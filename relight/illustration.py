@@ -82,6 +82,7 @@ def _surprises(inputs: Sequence[Input], lines: Mapping[str, int]) -> tuple[Surpr
     """Compare the ends of sources with their beginnings."""
     from diagnose.correlation.surprise import Sample, surprises  # costs a fifth of a second, and is rarely needed
 
+    inputs = [found for found in inputs if not found.rendered]  # a dump's lines do not change towards its end
     samples, each = [], max(2048, min(_SAMPLE_BYTES, _SAMPLES_BYTES // max(1, len(inputs))))
     for found in inputs[: _SAMPLES_BYTES // each]:
         try:

@@ -1,14 +1,16 @@
 """What `relight rules` says: the signatures in force, one in full, and what is wrong with rule files."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import hyperscan
 import yaml
 
-from diagnose import rulecheck
-from diagnose.rules import RuleError
+from diagnose import rulecheck, ruleconflicts, rulegraph
+from diagnose.matching.scanner import Scanner
+from diagnose.rules import Rule, RuleError, catalogue_of
 from ingest.decode import decoder_for
-from relight.catalogue import catalogue, own_of, resolver, rules
+from relight.catalogue import automaton, catalogue, own_of, resolver, rules
 from schemas.faults import fault_classes
 from schemas.record import Source
 
@@ -52,13 +54,28 @@ def shown_rule(own: Sequence[Path], name: str) -> str:
 def checked(files: Sequence[Path]) -> tuple[int, list[RuleError]]:
     """Return how many rules were checked, and what is wrong with them: of these files, or of the shipped ones.
 
+    How rules get on with each other is looked at when each is well formed by itself.
+
     Raises:
         RuleError: a file cannot be read as rules at all.
     """
     every = rules(files)
     known = {rule.signature.id: rule for rule in every}
-    chosen = own_of(every, files) or list(known.values())
-    return len(chosen), rulecheck.check(chosen, known)
+    own = own_of(every, files)
+    chosen = own or list(known.values())
+    complaints = rulecheck.check(chosen, known) or _conflicts(chosen, known) + list(rulegraph.circles(chosen, known))
+    if not own:
+        complaints += [*rulegraph.dangling(known), *rulegraph.unreached(known)]
+    return len(chosen), complaints
+
+
+def _conflicts(chosen: Sequence[Rule], known: Mapping[str, Rule]) -> list[RuleError]:
+    decoder = decoder_for(Source("rules"), b"")
+    try:
+        scanner = Scanner(*automaton(catalogue_of(known.values())))
+    except hyperscan.error:
+        return rulecheck.refused(chosen)
+    return list(ruleconflicts.conflicts(chosen, known, ruleconflicts.finding(scanner, decoder), decoder))
 
 
 def tested(files: Sequence[Path]) -> tuple[int, list[RuleError]]:

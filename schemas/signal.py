@@ -42,6 +42,8 @@ class Signal(Model):
     While a source is being followed a signal is said again when it has grown: of two with one id, the one that was
     said when more of the source had been read (`read_to`, bytes) holds. `vouched`: a trusted shipper says that it comes
     from this host; otherwise the host is what a line or a name says. `attested`: it knows who wrote the lines, too.
+    `pace_s` and `pause_s`: the median and the longest time from one line of progress to the next (seconds), where
+    lines tell times.
     """
 
     id: str
@@ -65,6 +67,8 @@ class Signal(Model):
     provenance: Provenance = Provenance.UNKNOWN
     vouched: bool = False
     attested: bool = False
+    pace_s: float | None = None
+    pause_s: float | None = None
 
 
 class SourceRead(Model):

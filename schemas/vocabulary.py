@@ -84,6 +84,7 @@ class Kind(StrEnum):
 
     `fault`: something broke. `start`, `progress`, `success`: where the run's story stands.
     `teardown`: what a machine says while it is being taken down; it explains nothing.
+    `reading`: the line tells numbers of a machine, and nothing about a run.
     `noise`: the line is no evidence, whatever else matches it (advice, echoed settings, known harmless errors).
     """
 
@@ -92,6 +93,7 @@ class Kind(StrEnum):
     PROGRESS = "progress"
     SUCCESS = "success"
     TEARDOWN = "teardown"
+    READING = "reading"
     NOISE = "noise"
 
 

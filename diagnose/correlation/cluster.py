@@ -13,8 +13,9 @@ from pydantic import BaseModel, TypeAdapter
 from schemas.events import Event
 from schemas.history import Happening, IncidentHistory
 from schemas.signal import Heard, Placement, Signal, SourceRead, Tick, Withdrawn
+from schemas.vocabulary import Kind
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Rises when what is kept changes: a state of another version is rebuilt from the beginning."""
 
 FORGET_S: Final = 7 * 86_400.0
@@ -28,7 +29,8 @@ _PLACEMENTS: Final = TypeAdapter(list[Placement])
 class Cluster:
     """What is known of a cluster. `apply` changes it in place.
 
-    `fresh` tells whether anything has been learned since the last tick; `touched_s` when each source was heard of last.
+    `fresh` tells whether anything has been learned since the last tick; `touched_s` when each source was heard of last,
+    `moved_s` when it was found to have made progress last.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Cluster:
     time_s: float = 0.0
     fresh: bool = False
     touched_s: dict[str, float] = field(default_factory=dict)
+    moved_s: dict[str, float] = field(default_factory=dict)
 
     def apply(self, event: Event) -> None:
         """Take in a fact. What is known already changes nothing."""
@@ -65,6 +68,7 @@ class Cluster:
     def _tick(self, tick: Tick) -> None:
         if not self.tick:  # before it no time was known, so nothing is older than it
             self.touched_s = dict.fromkeys(self.touched_s, tick.time_s)
+            self.moved_s = dict.fromkeys(self.moved_s, tick.time_s)
         self.tick, self.time_s, self.fresh = tick.number, max(self.time_s, tick.time_s), False
         if self.tick % FORGET_TICKS == 0:
             self._forget()
@@ -77,6 +81,8 @@ class Cluster:
         if not stale and known != signal and self.withdrawn.get(signal.id, -1) < signal.read_to:
             own[signal.id] = signal
             self.fresh = True
+            if signal.kind is Kind.PROGRESS:
+                self.moved_s[signal.source] = self.time_s
 
     def _withdraw(self, withdrawn: Withdrawn) -> None:
         own = self.signals[withdrawn.source]
@@ -124,6 +130,7 @@ class Cluster:
         for name in old:
             self.sources.pop(name, None)
             del self.touched_s[name]
+            self.moved_s.pop(name, None)
         for incident in list(self.incidents.values()):
             if all(evidence.first.source in old for evidence in incident.evidence.values()):
                 del self.incidents[incident.id]
@@ -148,6 +155,7 @@ class Cluster:
             "time_s": self.time_s,
             "fresh": self.fresh,
             "touched_s": self.touched_s,
+            "moved_s": self.moved_s,
         }
 
     @classmethod

@@ -8,6 +8,7 @@ from typing import Final
 from diagnose.correlation.causes import CauseGraph
 from diagnose.correlation.evidence import Finding
 from diagnose.correlation.moments import SKEW_S, Moment
+from schemas.captures import Capture
 from schemas.vocabulary import Culprit
 
 LATENESS_S: Final = 60.0
@@ -74,7 +75,7 @@ class Ranker:
         """Tell whether one finding can have led to another, their order in time included."""
         if not self._can_follow(cause, consequence):
             return False
-        if not cause.first.first.after(consequence.first.first, SKEW_S):
+        if not cause.first.first.after(consequence.first.first, SKEW_S) or _waited_for(cause, consequence):
             return True
         both_ways = self._can_follow(consequence, cause)
         return cause.fault in self.graph.confirms_late and not both_ways and self._soon(consequence, cause)
@@ -115,7 +116,7 @@ class Ranker:
         begin = min(known, default=0.0)
 
         def key(finding: Finding) -> tuple[object, ...]:
-            late = (finding.first.first.time_s or begin) > begin + SKEW_S
+            late = (broke_s(finding) or begin) > begin + SKEW_S
             return late, *self._place(finding)
 
         return key
@@ -165,6 +166,7 @@ class Ranker:
             finding.before_start,
             self._is_symptom(finding),
             finding.signature.generic,
+            finding.signature.detect is not None,  # what was said outranks what was worked out
             self._forgotten(finding),
             self._away_from_the_break(finding),
             _vague(finding),
@@ -204,18 +206,26 @@ class Ranker:
         return min((t for f in timeouts if (t := broke_s(f)) is not None), default=None)
 
 
+def _waited_for(timeout: Finding, silence: Finding) -> bool:
+    """Tell whether a collective's timeout points to the moment at which a silence began."""
+    broke, since = broke_s(timeout), silence.first.first.time_s
+    if timeout.fault != "comm.collective_timeout" or not silence.signature.detect or broke is None or since is None:
+        return False
+    return broke - since <= STALLED_S
+
+
 def _vague(finding: Finding) -> bool:
     """Tell whether a finding blames a device that it does not name."""
     if finding.signature.blamed not in (Culprit.GPU, Culprit.NIC):
         return False
-    named = {"gpu", "pci", "gpu_uuid", "nic"} & set(finding.captures)
+    named = {Capture.GPU, Capture.PCI, Capture.GPU_UUID, Capture.NIC} & set(finding.captures)
     return not named and finding.first.signal.gpu is None
 
 
 def timeout_s(finding: Finding) -> float:
     """Return the timeout that a finding's message names, in seconds; 0 where it names none."""
     captures = finding.captures
-    for name, scale in (("timeout_ms", 0.001), ("timeout_s", 1.0)):
+    for name, scale in ((Capture.TIMEOUT_MS, 0.001), (Capture.TIMEOUT_S, 1.0)):
         if (text := captures.get(name, "")).replace(".", "", 1).isdigit():
             return float(text) * scale
     return 0.0

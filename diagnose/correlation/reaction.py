@@ -14,6 +14,7 @@ from diagnose.correlation.cluster import Cluster
 from diagnose.correlation.components import Component, components
 from diagnose.correlation.difference import Wanted, changes, opening
 from diagnose.correlation.evidence import Resolve
+from diagnose.correlation.silence import HANG, Heard, Silence, due_s
 from diagnose.correlation.telling import Teller, Told
 from schemas.events import Event
 from schemas.history import Happening, IncidentHistory, IncidentMerged, IncidentResolved, State
@@ -23,6 +24,16 @@ Spot = tuple[str, str, int]
 """Where a signature was seen first: its id, the source, the offset. The signal there stays, whatever joins it."""
 
 GONE: Final = "what it rested on has found another explanation"
+MOVES: Final = "the run makes progress again"
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """A component that was looked at: what of it decided, what happened to it, and which silence may become a hang."""
+
+    state: object
+    told: list[Told]
+    waits_for: Silence | None
 
 
 @dataclass
@@ -34,7 +45,7 @@ class Correlator:
 
     resolve: Resolve
     settle_s: float = 30.0
-    _known: dict[tuple[str | None, tuple[str, ...]], tuple[object, list[Told]]] = field(default_factory=dict)
+    _known: dict[tuple[str | None, tuple[str, ...]], _Looked] = field(default_factory=dict)
 
     def follow(self, cluster: Cluster, fact: Event) -> list[Event]:
         """Let a cluster take in a fact; if it is the next tick, return what is said at it, taken in as well."""
@@ -55,13 +66,20 @@ class Correlator:
             said += self._about(cluster, one, owners.pop(at, []))
         for incident in owners.pop(-1, []):
             if incident.state is State.OPEN:
-                said += _events(cluster, incident, [IncidentResolved(reason=GONE)])
+                said += _events(cluster, incident, [IncidentResolved(reason=_why_gone(incident))])
         return said
 
     def due_s(self, cluster: Cluster) -> float | None:
-        """Return when the next diagnosis settles if nothing comes before that, `None` where none is waiting."""
-        waiting = (i.touched_s for i in cluster.incidents.values() if i.state is State.OPEN and not i.settled)
-        return min((t + self.settle_s for t in waiting if t is not None), default=None)
+        """Return when there is something to say if nothing comes before that, `None` where nothing is waited for.
+
+        A diagnosis settles, or a run has been silent for too long and was heard so late.
+        """
+        unsettled = (i.touched_s for i in cluster.incidents.values() if i.state is State.OPEN and not i.settled)
+        due = [t + self.settle_s for t in unsettled if t is not None]
+        sources = cluster.sources.values()
+        waiting = (looked.waits_for for looked in self._known.values() if looked.waits_for)
+        due += [t for silence in waiting if (t := due_s(silence, sources, cluster.moved_s)) is not None]
+        return min(due, default=None)
 
     def _about(self, cluster: Cluster, one: Wanted, own: Sequence[IncidentHistory]) -> Iterator[Event]:
         """Yield what is to be said of one thing that happened, `own` being the incidents that it was told as."""
@@ -91,18 +109,25 @@ class Correlator:
         """Yield what happened to each component that has signals, looking anew only at what has changed."""
         signals = {source: list(own.values()) for source, own in cluster.signals.items()}
         known, self._known = self._known, {}
+        heard = Heard(cluster.time_s, cluster.moved_s, frozenset(_said_hangs(cluster)))
         for component in components(cluster.sources.values(), signals, cluster.placements):
             if not component.told.signals:
                 continue
             key, state = (component.job, component.members), _fingerprint(component)
-            before = known.get(key)
-            told = before[1] if before is not None and before[0] == state else self._looked_at(component)
-            self._known[key] = (state, told)
-            yield component.job, told
+            looked = known.get(key)
+            if looked is None or looked.state != state or self._is_due(cluster, looked.waits_for):
+                looked = self._looked_at(component, heard, state)
+            self._known[key] = looked
+            yield component.job, looked.told
 
-    def _looked_at(self, component: Component) -> list[Told]:
-        told = Teller(component.told, self.resolve, cause_graph()).told()
-        return [one for one in told if one.ranking is not None]
+    def _looked_at(self, component: Component, heard: Heard, state: object) -> _Looked:
+        teller = Teller(component.told, self.resolve, cause_graph(), heard)
+        told = [one for one in teller.told() if one.ranking is not None]
+        return _Looked(state, told, teller.waits_for)
+
+    def _is_due(self, cluster: Cluster, silence: Silence | None) -> bool:
+        at_s = due_s(silence, cluster.sources.values(), cluster.moved_s) if silence else None
+        return at_s is not None and cluster.time_s >= at_s
 
 
 def _fingerprint(component: Component) -> object:
@@ -111,6 +136,19 @@ def _fingerprint(component: Component) -> object:
         [(s.source, s.lines, s.first_s, s.last_s) for s in job.sources],
         [(s.id, s.read_to) for s in job.signals],
     )
+
+
+def _said_hangs(cluster: Cluster) -> Iterator[tuple[str, int]]:
+    """Yield the lines after which a run was said to make no progress any more, unless it was seen to do so later."""
+    for incident in cluster.incidents.values():
+        for evidence in incident.evidence.values() if incident.state is not State.RESOLVED else ():
+            if evidence.signature == HANG:
+                yield evidence.first.source, evidence.first.offset_bytes
+
+
+def _why_gone(incident: IncidentHistory) -> str:
+    diagnosed = incident.diagnosed
+    return MOVES if diagnosed and diagnosed.diagnosis.signature == HANG else GONE
 
 
 def _spots(told: Told) -> Iterator[Spot]:

@@ -8,6 +8,7 @@ from diagnose.correlation.jobs import Job
 from diagnose.correlation.judgement import Judged
 from diagnose.correlation.moments import Entry
 from diagnose.correlation.places import date, first_place, last_place
+from schemas.captures import Capture
 from schemas.incident import Attempt, Lane, Progress, Run
 from schemas.signal import Signal, SourceRead
 from schemas.vocabulary import Kind
@@ -65,7 +66,7 @@ def _progress(stretches: Sequence[Entry]) -> Progress | None:
         return None
     first = min(stretches, key=lambda e: e.first.order)
     last = max(stretches, key=lambda e: e.last.order)
-    steps = [int(step) for e in stretches if (step := e.signal.captures.get("last_step", "")).isdigit()]
+    steps = [int(step) for e in stretches if (step := e.signal.captures.get(Capture.LAST_STEP, "")).isdigit()]
     return Progress(
         count=sum(e.signal.count for e in stretches),
         first=first_place(first),

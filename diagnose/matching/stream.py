@@ -12,7 +12,7 @@ from typing import Final
 from diagnose.matching.lines import Hit
 from diagnose.matching.scanner import Scanner
 from diagnose.matching.segments import newlines
-from diagnose.matching.signals import Clean, SourceFold, Span, signal_id, signal_of
+from diagnose.matching.signals import Clean, SourceFold, Span, signal_id
 from diagnose.matching.times import edge_time
 from schemas.record import SEGMENT_BYTES, WINDOW_BYTES, Chunk, Decoder, Formats, Source, Told
 from schemas.signal import Heard, Signal, SourceRead, Withdrawn
@@ -183,6 +183,8 @@ class SourceStream:
         now = self.fold.copy()
         for chunk in self._chunks(len(self.data)):
             now.add(scanner.findings(chunk, decoder))
+        now.measuring.read(decoder)
+        now.measure()
         return now
 
     def _settle(self, scanner: Scanner, decoder: Decoder) -> None:
@@ -195,6 +197,8 @@ class SourceStream:
             return
         for chunk in self._chunks(border):
             self.fold.add(scanner.findings(chunk, decoder))
+        self.fold.measuring.read(decoder)
+        self.fold.measure()
         if self._in_head():
             self.first_s = edge_time(self.data[:HEAD_BYTES], decoder, from_end=False)
         self._forget(border)
@@ -245,7 +249,7 @@ class SourceStream:
         now.settle(decoder)
         self.said = {name: self.said[name] for name in self.said if name in spans} | {n: digests[n] for n in changed}
         ordered = sorted((spans[name] for name in changed), key=lambda s: (s.first.offset, s.first.signature.id))
-        signals = [signal_of(s, self.source, matcher.clean).model_copy(update={"read_to": self.high}) for s in ordered]
+        signals = [now.signal(s, self.source, matcher.clean).model_copy(update={"read_to": self.high}) for s in ordered]
         ended = [Withdrawn(id=name, source=self.source.name, read_to=self.high) for name in sorted(withdrawn)]
         return [*ended, *signals, self._read(decoder, now)]
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from relight.reports.phrases import counted, listed
+from schemas.captures import Capture
 from schemas.incident import Incident, Role, Run
 from schemas.vocabulary import Culprit, Impact, Outcome
 
@@ -84,6 +85,8 @@ def blamed(incident: Incident) -> str:
             return f"{_opening(culprit.name)} {rest}"
     if culprit.kind is Culprit.JOB:
         return title
+    if incident.fault == "comm.collective_timeout":
+        return f"{title} because of {culprit.name}"
     return f"{title}: {culprit.name}" if culprit.kind is Culprit.FILE else f"{title} on {culprit.name}"
 
 
@@ -123,7 +126,7 @@ def _title(incident: Incident) -> str:
     """Return the title, with the XID that the cause's line names unless the title names it already."""
     title = incident.title.rstrip(".")
     causes = (evidence.captures for evidence in incident.evidence if evidence.role is Role.CAUSE)
-    xid = next((captures["xid"] for captures in causes if captures.get("xid")), None)
+    xid = next((captures[Capture.XID] for captures in causes if captures.get(Capture.XID)), None)
     return f"{title} (XID {xid})" if xid and "XID" not in title.upper() else title
 
 

@@ -139,7 +139,7 @@ class Lab:
 
     def climbed(self, to: str) -> list[str]:
         """Wait until an action was issued, and return all that was issued."""
-        assert until(lambda: to in self.issued(), 30), [(one.state, one.plan) for one in self.commands()]
+        assert until(lambda: to in self.issued()), [(one.state, one.plan) for one in self.commands()]
         return self.issued()
 
 
