@@ -7,17 +7,18 @@ What is measured of one thing at one time stands on one line. `docs/metrics.md` 
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Annotated, Final, Literal
-from urllib.parse import quote
 
 import yaml
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from ingest.errors import IngestError
 from ingest.foreign import UNKNOWN_HOST
+from ingest.renderings.metric_line import instant, metric_line
 from ingest.subjects import subject_of
+from schemas.metrics import METRICS
 from schemas.model import Model
 from schemas.record import LATEST_S
 
@@ -25,7 +26,13 @@ Of = Literal["gpu", "disk", "nic", "host"]
 _PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "gpu": ("gpu", "gpu_uuid", "pci"), "disk": ("disk",), "nic": ("nic",), "host": (),
 }  # fmt: skip
-_WHOLE: Final = 1e15
+
+
+def _known(name: str) -> str:
+    if name not in METRICS:
+        near = get_close_matches(name, METRICS, 1)
+        raise ValueError(f"there is no metric {name!r}{f': did you mean {near[0]}?' if near else ''}")
+    return name
 
 
 class QueriesWrong(IngestError):
@@ -35,7 +42,7 @@ class QueriesWrong(IngestError):
 class Query(Model):
     """What to ask for: a metric's name, what it is measured of, and the expression in PromQL."""
 
-    metric: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{1,60}$")]
+    metric: Annotated[str, AfterValidator(_known)]
     of: Of
     query: str = Field(min_length=1, max_length=4000)
 
@@ -59,9 +66,9 @@ def queries_of(text: str, name: str) -> tuple[Query, ...]:
         raise QueriesWrong(f"{name}: this is not YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
+        where, what = ".".join(map(str, first["loc"])) or "the file", first["msg"].removeprefix("Value error, ")
         raise QueriesWrong(
-            f"{name}: {where}: {first['msg']}. A file of queries holds `queries:`, a list of metric, of and query"
+            f"{name}: {where}: {what}. A file of queries holds `queries:`, a list of metric, of and query"
         ) from None
 
 
@@ -88,8 +95,8 @@ class Measured:
         """Return the lines of each host with their times (Unix, seconds), in the order of these."""
         found: dict[str, list[tuple[float, bytes]]] = defaultdict(list)
         for time_s, of, thing in sorted(self._values):
-            line = " ".join(_words(time_s, of, thing, self._values[time_s, of, thing]))
-            found[thing[0][1]].append((time_s, f"{line}\n".encode()))
+            labels, told = dict(thing), self._values[time_s, of, thing]
+            found[labels["host"]].append((time_s, metric_line(of, labels, told.items(), instant(time_s))))
         return dict(found)
 
 
@@ -101,21 +108,9 @@ def aligned(begin_s: float, end_s: float, step_s: int) -> tuple[int, int]:
     return -(-int(begin_s) // step_s) * step_s, int(end_s) // step_s * step_s
 
 
-def _words(time_s: float, of: Of, thing: Sequence[tuple[str, str]], told: Mapping[str, float]) -> Iterator[str]:
-    yield datetime.fromtimestamp(time_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    yield f"metric of={of}"
-    yield from (f"{name}={quote(value, safe='/:.,@+-_()[]')}" for name, value in thing)
-    yield from (f"{name}={_shown(value)}" for name, value in told.items())
-
-
 def _number(text: str) -> float | None:
     try:
         value = float(text)
     except ValueError:
         return None
     return value if math.isfinite(value) else None
-
-
-def _shown(value: float) -> str:
-    """Return a number in the shortest way that reads back the same; what is whole has no fraction."""
-    return str(int(value)) if value == int(value) and abs(value) < _WHOLE else repr(value)

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -141,11 +142,12 @@ def test_with_the_kernels_own_word_it_is_acted_on_though_the_alert_says_it_began
     steps = [wording.megatron_iteration(begun_s + n, 100 + n, 5000, 2.3, 1000.0) for n in range(40)]
     output.write_text("".join(f"{line}\n" for line in ("training ...", *steps)))
     lab.ship(output)
-    kernel = b"2,341,5690716123,-;NVRM: Xid (PCI:0000:3b:00): 79, pid=4711, GPU has fallen off the bus.\n"
-    boot = b"6,340,5140900,-;NET: Registered protocol family 10\n"
-    with lab.receiving() as url, lab.reading_kernel(boot + kernel, "node1"):
+    kernel = lab.folder / "kern.log"
+    xid = "kernel: [12345.678901] NVRM: Xid (PCI:0000:3b:00): 79, pid=4711, GPU has fallen off the bus."
+    kernel.write_text(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}+00:00 node1 {xid}\n")
+    lab.ship(kernel, host="node1", provenance="kernel")
+    with lab.receiving() as url:
         assert post(url, webhook(alert()))[0] == 200
-        assert until(lambda: any("NVRM" in line for line in lines(lab)), 10)
         with lab.running():
             assert until(lambda: "cordon_node" in lab.issued(), 20), lab.issued()
     (incident,) = lab.incidents()

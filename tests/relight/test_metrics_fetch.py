@@ -12,11 +12,15 @@ from urllib.parse import parse_qs
 import pytest
 from click.testing import CliRunner, Result
 
+from diagnose.matching.acceptance import accepted_by
+from ingest.decode import decoder_for
 from ingest.series import queries_of
 from relight.cli import main
 from relight.fetching import POSITION, Fetching, queries
 from relight.prometheus import Prometheus
+from relight.scanning import known
 from relight.settings.monitoring import Prometheus as Settings
+from schemas.record import Source
 from tests.servers.listening import Quiet, listening, made_certificate
 from tests.servers.prometheus_server import program, prometheus
 
@@ -73,6 +77,18 @@ def test_a_history_becomes_lines_by_host_and_day(url: str, tmp_path: Path) -> No
     assert other[0] == "2025-02-03T04:00:00.000Z metric of=disk host=node08 disk=/scratch disk_free_bytes=1000000000"
     assert other[1] == "2025-02-03T04:00:00.000Z metric of=host host=node08 host_load=1.5"
     assert not any("/run" in line for line in other)
+
+
+def test_every_line_is_one_that_numbers_are_read_from(url: str, tmp_path: Path) -> None:
+    assert fetch(url, tmp_path / "m").exit_code == 0
+    metrics = [one for one in known(()).signatures if one.id in ("metric.gpu", "metric.host")]
+    lines = [line for file in (tmp_path / "m").rglob("*.log") for line in file.read_bytes().splitlines()]
+    decoder = decoder_for(Source("m"), b"\n".join(lines[:20]))
+    for line in lines:
+        read = decoder(line)
+        assert read.origin.time_s is not None
+        (accepted,) = [found for one in metrics if (found := accepted_by(one, read.message)) is not None]
+        assert accepted["host"] in ("node07", "node08")
 
 
 def test_what_was_fetched_is_read_by_scan(url: str, tmp_path: Path) -> None:
@@ -151,8 +167,11 @@ def test_a_folder_with_something_in_it_is_left_alone(url: str, tmp_path: Path) -
     [
         ("queries: [", "this is not YAML"),
         ("queries: []", "queries: Tuple should have at least 1 item"),
-        ("queries: [{metric: Up, of: host, query: up}]", "queries.0.metric"),
-        ("queries: [{metric: up, of: rack, query: up}]", "queries.0.of"),
+        (
+            "queries: [{metric: host_laod, of: host, query: up}]",
+            "there is no metric 'host_laod': did you mean host_load?",
+        ),
+        ("queries: [{metric: host_load, of: rack, query: up}]", "queries.0.of"),
     ],
 )
 def test_a_file_of_queries_with_a_mistake(text: str, words: str, tmp_path: Path) -> None:
