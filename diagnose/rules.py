@@ -16,6 +16,7 @@ import yaml
 from pydantic import ValidationError
 
 from schemas.authored import AuthoringError
+from schemas.detect import Score
 from schemas.signature import Signature
 
 
@@ -51,11 +52,11 @@ class Catalogue:
 
     @cached_property
     def detectors(self) -> Mapping[str, Mapping[str, Signature]]:
-        """Return the detectors that look at series of each metric, by their ids."""
+        """Return the detectors that look at numbers of each metric, by their ids."""
         found: dict[str, dict[str, Signature]] = {}
         for signature in self.signatures:
             detect = signature.detect
-            for metric in detect.metric if detect and not detect.score.of_a_job else ():
+            for metric in detect.metric if detect and detect.score is not Score.ABSENCE else ():
                 found.setdefault(metric, {})[signature.id] = signature
         return MappingProxyType(found)
 

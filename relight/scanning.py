@@ -68,7 +68,8 @@ def scanned(
     """Yield what each source says, in the order of the inputs."""
     parts = _together(_worked(_pieces(inputs, jobs), tuple(rules), jobs, advance))
     for part in parts:
-        yield _read(part), part.fold.signals(part.source, shown)
+        signals = part.fold.signals(part.source, shown)
+        yield _read(part), signals
 
 
 def _pieces(inputs: Sequence[Input], jobs: int) -> list[Piece]:
@@ -220,5 +221,6 @@ def _read(part: Part) -> SourceRead:
         bytes_read=max(part.bytes_read, source.size_bytes or 0) if part.problem is None else part.bytes_read,
         first_s=min(begins, default=None),
         last_s=max(ends, default=None),
+        levels=part.fold.measuring.levels(),
         problem=part.problem,
     )

@@ -37,11 +37,6 @@ class Score(StrEnum):
     ABSENCE = "absence"
     PEERS = "peers"
 
-    @property
-    def of_a_job(self) -> bool:
-        """Tell whether a whole job is scored, not one series."""
-        return self in (Score.ABSENCE, Score.PEERS)
-
 
 class Detect(Model):
     """A detector: it fires when a score has been out of bounds for long enough, and ends when it is well back.

@@ -71,6 +71,21 @@ class Signal(Model):
     pause_s: float | None = None
 
 
+class Level(Model):
+    """Where a metric of a source stands, for a detector that compares it with that of others.
+
+    `value` is the median of its last points, in the metric's unit, `time_s` the time of the last one (Unix, seconds).
+    """
+
+    detector: str
+    metric: str
+    value: float
+    time_s: float
+    host: str | None = None
+    rank: int | None = None
+    gpu: int | None = None
+
+
 class SourceRead(Model):
     """A source was read to its end, or as far as it could be; while it is being followed, as far as it is known.
 
@@ -78,6 +93,7 @@ class SourceRead(Model):
     seen in its matched, first and last lines; `problem` says why reading stopped early. `heard_s` is when the shipper
     of a followed source found nothing more to read (Unix, seconds, its host's clock): the source was silent, not late.
     `placed`: its name tells the host or the rank, and not which run it is. `complete`: nothing more will come of it.
+    `levels` are its numbers that are compared with those of other sources.
     """
 
     source: str
@@ -96,6 +112,7 @@ class SourceRead(Model):
     last_s: float | None = None
     heard_s: float | None = None
     complete: bool = False
+    levels: tuple[Level, ...] = ()
     problem: str | None = None
 
 

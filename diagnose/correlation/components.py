@@ -116,15 +116,17 @@ def _given(
     left: dict[str, list[Signal]] = {}
     for source in sources:
         own = signals.get(source.source, ())
-        owners = [_owner(signal, stays.get(signal.host or source.host or "", ())) for signal in own]
+        owners = [_owner(s.first.time_s, stays.get(s.host or source.host or "", ())) for s in own]
+        if source.levels and not own:  # numbers without a word
+            owners = [_owner(source.last_s, stays.get(source.host or "", ()))]
         known = sorted({owner for owner in owners if owner is not None})
         for at in known:
-            found[at].told.signals += [s for s, owner in zip(own, owners, strict=True) if owner == at]
+            found[at].told.signals += [s for s, owner in zip(own, owners, strict=False) if owner == at]
         if len(known) == 1 and None not in owners:
             found[known[0]].told.sources.append(source)
         else:
             homeless.append(source)
-            left[source.source] = [s for s, owner in zip(own, owners, strict=True) if owner is None]
+            left[source.source] = [s for s, owner in zip(own, owners, strict=False) if owner is None]
     return homeless, left
 
 
@@ -143,9 +145,8 @@ def _stays(found: Sequence[Component], placements: Iterable[Placement]) -> dict[
     return stays
 
 
-def _owner(signal: Signal, stays: Sequence[_Stay]) -> int | None:
-    """Return the run that was on the host when a signal was first seen: the one that began last."""
-    at = signal.first.time_s
+def _owner(at: float | None, stays: Sequence[_Stay]) -> int | None:
+    """Return the run that was on the host at a time (Unix, seconds): the one that began last."""
     if at is None:
         return stays[0].owner if len({stay.owner for stay in stays}) == 1 else None
     there = [s for s in stays if s.begin_s - SKEW_S <= at <= max(s.end_s, s.begin_s) + AFTERMATH_S]

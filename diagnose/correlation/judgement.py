@@ -35,12 +35,12 @@ class Judge:
     _resolve: Resolve
     _graph: CauseGraph
 
-    def judged(self, story: Story, ends: Mapping[str, int], silent: Finding | None = None) -> Judged:
+    def judged(self, story: Story, ends: Mapping[str, int], worked_out: Sequence[Finding] = ()) -> Judged:
         """Return the judgement of one attempt, which ends in each source at the line that `ends` tells.
 
-        `silent`: it has made no progress for too long.
+        `worked_out` is what no line says: that it has made no progress for too long, or who differs from the others.
         """
-        found = [*findings(story, self._resolve), *([silent] if silent else ())]
+        found = [*findings(story, self._resolve), *worked_out]
         seen = compared(found, story, self._resolve)
         verdict = story.verdict(self._is_verdict)
         if verdict and verdict.signal.kind is Kind.FAULT:

@@ -14,6 +14,7 @@ from diagnose.correlation.ranking import Ranking
 from diagnose.correlation.runs import cast_of, run_of
 from diagnose.correlation.silence import NOTHING, Heard, Silence, silence, too_long
 from diagnose.correlation.story import Story, attempts
+from diagnose.correlation.strangers import compared_levels
 from schemas.captures import Capture
 from schemas.faults import fault_classes
 from schemas.incident import Blamed, Diagnosis, Evidence, Incident, Role, Run, Scope
@@ -91,7 +92,9 @@ class Teller:
             found = silence(story, job.sources, resolve)
             final = story is stories[-1]
             lasted = found is not None and too_long(found, story, job.sources, heard, graph, final=final)
-            self._judged.append(judge.judged(story, ends, found.finding() if found and lasted else None))
+            worked_out = [found.finding()] if found and lasted else []
+            worked_out += compared_levels(job.sources, resolve) if final else []
+            self._judged.append(judge.judged(story, ends, worked_out))
             going_on = final and not lasted and self._judged[-1].outcome is not Outcome.SUCCEEDED
             self.waits_for = found if going_on else None
 

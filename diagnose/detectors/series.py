@@ -69,8 +69,13 @@ class Series:
     values: list[float] = field(default_factory=list)
     watches: dict[str, Watch] = field(default_factory=dict)
 
-    def take(self, metric: str, points: Sequence[Point], detectors: Detectors) -> Iterator[tuple[str, Episode]]:
-        """Take points in, and yield every episode that has begun or grown by them, with its detector's id."""
+    def take(
+        self, metric: str, points: Sequence[Point], detectors: Detectors, least: int = 0
+    ) -> Iterator[tuple[str, Episode]]:
+        """Take points in, and yield every episode that has begun or grown by them, with its detector's id.
+
+        At `least` so many of the last points are kept.
+        """
         self.times_s += [nan if point.time_s is None else point.time_s for point in points]
         self.values += [point.value for point in points]
         times, values = np.array(self.times_s), np.array(self.values)
@@ -79,7 +84,7 @@ class Series:
             scores = scored(detect, times, values, len(points))
             for episode in _watched(watch, detect, metric, points, scores):
                 yield name, episode
-        kept = max(map(reach, detectors.values()), default=0)
+        kept = max((least, *map(reach, detectors.values())))
         del self.times_s[:-kept], self.values[:-kept]
 
     def copy(self) -> "Series":

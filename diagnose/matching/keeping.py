@@ -93,10 +93,10 @@ def _measuring(measuring: Measuring) -> Kept:
             [_plain(key), [[_hit(one.first), _hit(one.last), one.count] for one in own]]
             for key, own in measuring.detected.items()
         ],
-        "blocks": measuring.blocks,
         "counts": measuring.counts,
         "paces": measuring.paces,
         "longest_s": measuring.longest_s,
+        "compared": measuring.compared,
         "after_success": measuring.after_success,
     }
 
@@ -108,10 +108,10 @@ def _measured(state: Kept, resolve: Resolve) -> Measuring:
             _key(key): [Detected(_hitted(first, resolve), _hitted(last, resolve), count) for first, last, count in own]
             for key, own in state["detected"]
         },
-        blocks=state["blocks"],
         counts=state["counts"],
         paces={name: [(time_s, ordinal) for time_s, ordinal in own] for name, own in state["paces"].items()},
         longest_s=state["longest_s"],
+        compared=state["compared"],
         after_success=state["after_success"],
     )
 

@@ -1,6 +1,7 @@
 """The lines of one chunk: segments found by offset, their line numbers, and sightings that can be looked at later."""
 
 from bisect import bisect, insort
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -68,6 +69,16 @@ class Sighting:
         own_time = decoded.origin.time_s is not None
         told = tuple(sorted(captures.items()))
         return Hit(self.signature, self.offset, self.line, text, origin, told, timed=own_time)
+
+
+def origin_of(captures: Mapping[str, str]) -> Origin:
+    """Return what a message itself says about its writer, for lines whose prefix and source are silent."""
+    rank, gpu = (_number(captures.get(name)) for name in (Capture.RANK, Capture.GPU))
+    return Origin(host=captures.get(Capture.HOST), rank=rank, gpu=gpu)
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdigit() and len(text) < 8 else None
 
 
 def _steps(signature: Signature, message: bytes) -> dict[str, str]:

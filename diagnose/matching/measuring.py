@@ -3,7 +3,7 @@
 It is the state behind a fold of signals: which source it is and how it was cut into chunks leave no trace.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import isfinite
@@ -13,7 +13,9 @@ from typing import Final
 from diagnose.detectors.series import Episode, Point, Series
 from diagnose.matching.lines import Hit
 from diagnose.matching.readings import Measurement, Reading
+from schemas.detect import Score
 from schemas.record import Decoder, Origin
+from schemas.signal import Level
 from schemas.signature import Signature
 
 SERIES: Final = 500
@@ -26,6 +28,10 @@ PACES: Final = 33
 """From so many readings the pace of a run is worked out: the last ones."""
 
 LEVEL_POINTS: Final = 16
+"""The level of a series is the median of so many of its last points."""
+
+LEVELS: Final = 64
+"""How many levels a source tells."""
 
 Key = tuple[str, str | None, int | None, int | None, str | None]
 """Which series it is: metric, host, rank, GPU, job."""
@@ -50,10 +56,10 @@ class Measuring:
 
     series: dict[Key, Series] = field(default_factory=dict)
     detected: dict[tuple[str, Key], list[Detected]] = field(default_factory=dict)
-    blocks: dict[str, int] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     paces: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
     longest_s: dict[str, float] = field(default_factory=dict)
+    compared: dict[str, list[str]] = field(default_factory=dict)
     pending: list[Measurement] = field(default_factory=list)
     after_success: bool = False
 
@@ -82,10 +88,10 @@ class Measuring:
         return Measuring(
             series={key: series.copy() for key, series in self.series.items()},
             detected={key: [Detected(d.first, d.last, d.count) for d in own] for key, own in self.detected.items()},
-            blocks=dict(self.blocks),
             counts=dict(self.counts),
             paces={name: [*own] for name, own in self.paces.items()},
             longest_s=dict(self.longest_s),
+            compared=dict(self.compared),
             pending=[*self.pending],
             after_success=self.after_success,
         )
@@ -109,12 +115,17 @@ class Measuring:
         """
         return self.longest_s.get(signature)
 
-    def levels(self, metrics: Iterable[str]) -> Iterator[tuple[Key, float]]:
-        """Yield the present level of each series of these metrics: the median of its last points."""
-        wanted = frozenset(metrics)
-        for key, series in self.series.items():
-            if key[0] in wanted and (recent := [v for v in series.values[-LEVEL_POINTS:] if isfinite(v)]):
-                yield key, median(recent)
+    def levels(self) -> tuple[Level, ...]:
+        """Return where the series stand that are compared with those of other sources."""
+        found = []
+        for (metric, host, rank, gpu, _), series in sorted(self.series.items(), key=lambda item: repr(item[0])):
+            recent = [value for value in series.values[-LEVEL_POINTS:] if isfinite(value)]
+            if not recent or not isfinite(series.times_s[-1]):
+                continue
+            place = {"host": host, "rank": rank, "gpu": gpu, "time_s": series.times_s[-1]}
+            for name in self.compared.get(metric, ()):
+                found.append(Level(detector=name, metric=metric, value=median(recent), **place))
+        return tuple(found[:LEVELS])
 
     def _look_at(self, measurement: Measurement) -> None:
         before = self.counts.get(measurement.signature, 0)
@@ -122,9 +133,6 @@ class Measuring:
         told: dict[Key, list[tuple[Reading, float]]] = {}
         for reading in measurement.taken:
             assert isinstance(reading, Reading), "what was taken is read before it is looked at"
-            if self.blocks.get(measurement.signature, -1) >= reading.block:
-                continue  # the chunk before ended in the same block
-            self.blocks[measurement.signature] = reading.block
             self._pace(measurement.signature, reading, before)
             for metric, value in reading.values:
                 told.setdefault(_key(metric, reading.origin), []).append((reading, value))
@@ -144,9 +152,12 @@ class Measuring:
     def _detect(self, key: Key, told: Sequence[tuple[Reading, float]], detectors: Mapping[str, Signature]) -> None:
         if not detectors or (key not in self.series and len(self.series) >= SERIES):
             return
+        peers = [name for name, signature in detectors.items() if _compares(signature)]
+        if peers:
+            self.compared[key[0]] = peers
         points = [Point(reading.offset, reading.line, reading.origin.time_s, value) for reading, value in told]
-        watching = {name: signature.detect for name, signature in detectors.items() if signature.detect}
-        for name, episode in self.series.setdefault(key, Series()).take(key[0], points, watching):
+        watching = {name: s.detect for name, s in detectors.items() if s.detect and name not in peers}
+        for name, episode in self.series.setdefault(key, Series()).take(key[0], points, watching, LEVEL_POINTS):
             self._fired(detectors[name], key, episode)
 
     def _fired(self, detector: Signature, key: Key, episode: Episode) -> None:
@@ -160,6 +171,10 @@ class Measuring:
             own.append(Detected(_hit(detector, key, episode.first, episode.said), last, episode.count))
         else:
             known.last, known.count = last, max(known.count, episode.count)
+
+
+def _compares(signature: Signature) -> bool:
+    return signature.detect is not None and signature.detect.score is Score.PEERS
 
 
 def _key(metric: str, origin: Origin) -> Key:

@@ -1,7 +1,7 @@
 """Readings: the numbers that lines of a run's story tell, sampled by where the lines are, never by how they were cut.
 
-Every second line may be a step of a training, and looking at all of them would cost more than all else. Of each block
-of a source's bytes the first such line is taken, and read only when somebody wants to know.
+Every second line may be a step of a training, and looking at all of them would cost more than all else. In a source
+that is read as a whole some are taken, and read only when somebody wants to know.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,13 @@ import numpy as np
 
 from diagnose.matching.acceptance import accepted_by
 from diagnose.matching.dialect import confirming
-from diagnose.matching.lines import Lines
+from diagnose.matching.lines import Lines, origin_of
+from diagnose.matching.segments import Segment
 from diagnose.matching.times import timed
 from schemas.metrics import reading
 from schemas.record import Decoder, Origin
 from schemas.signature import Signature
+from schemas.vocabulary import Kind
 
 SAMPLE_BYTES: Final = 1024
 """So much of a line is looked at for numbers, and so much before it for its time."""
@@ -26,24 +28,29 @@ _Numbers = np.ndarray[Any, np.dtype[np.int64]]
 
 @dataclass(frozen=True, slots=True)
 class Pitch:
-    """How densely lines are sampled: one in `bytes` of a source, and beyond each offset of `wider` one in more."""
+    """How densely lines are sampled: those in the first `burst` bytes of so many bytes of a source.
 
-    bytes: int
-    wider: tuple[tuple[int, int], ...] = ()
+    `steps` are offsets with the number of bytes that holds from there on. Lines come in bursts because writers take
+    turns: one line in so many could always be the same writer's.
+    """
 
-    def blocks(self, offsets: _Numbers) -> _Numbers:
-        """Return the number of the block that each offset lies in; numbers rise with offsets."""
-        blocks = offsets // self.bytes
-        for begin, size in self.wider:
-            blocks = np.where(offsets >= begin, (1 << 40) + begin + offsets // size, blocks)
-        return blocks
+    burst: int
+    steps: tuple[tuple[int, int], ...]
+
+    def takes(self, offsets: _Numbers) -> "np.ndarray[Any, np.dtype[np.bool_]]":
+        """Tell which of the lines that end at some offsets are taken."""
+        every = np.full(len(offsets), self.burst, dtype=np.int64)
+        for begin, size in self.steps:
+            every[offsets >= begin] = size
+        taken: np.ndarray[Any, np.dtype[np.bool_]] = offsets % every < self.burst
+        return taken
 
 
-LIVE: Final = Pitch(512)
-"""A source that is followed: all lines of most, a tenth of those that are all progress."""
+LIVE: Final = Pitch(1, ())
+"""A source that is followed: every line."""
 
-WHOLE: Final = Pitch(4096, ((4 << 20, 32 << 10), (64 << 20, 256 << 10)))
-"""A source that is read as a whole: a thousand lines of its beginning, some thousands of the rest."""
+WHOLE: Final = Pitch(2048, ((0, 16 << 10), (4 << 20, 128 << 10), (64 << 20, 1 << 20)))
+"""A source that is read as a whole: an eighth of its beginning, and less and less of the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +61,6 @@ class Sample:
     """
 
     signature: Signature
-    block: int
     offset: int
     line: int
     ordinal: int
@@ -67,21 +73,25 @@ class Sample:
         return replace(self, line=self.line + lines)
 
     def read(self, decoder: Decoder) -> "Reading":
-        """Return what the line tells."""
+        """Return what the line tells; a reading tells whose it is as well."""
         decoded = decoder(self.segment)
         values: dict[str, float] = {}
+        told = Origin()
         for message in decoded.message.splitlines() if self.signature.values else ():
-            if self.sure or accepted_by(self.signature, message) is not None:
-                values |= _values(self.signature.values, message)
+            captures = (
+                {} if self.sure and self.signature.kind is Kind.PROGRESS else accepted_by(self.signature, message)
+            )
+            if captures is not None:
+                values = _values(self.signature.values, message) | values
+                told = origin_of(captures).over(told)
         origin = timed(decoded.origin, self.behind + self.segment, len(self.behind), decoder)
-        return Reading(self.block, self.offset, self.line, self.ordinal, origin, tuple(sorted(values.items())))
+        return Reading(self.offset, self.line, self.ordinal, told.over(origin), tuple(sorted(values.items())))
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What one line tells: metrics by name."""
 
-    block: int
     offset: int
     line: int
     ordinal: int
@@ -114,20 +124,19 @@ class Measurement:
 
 def samples(lines: Lines, signature: Signature, ends: _Numbers, pitch: Pitch, *, sure: bool) -> tuple[Sample, ...]:
     """Return the samples of one signature's lines, of which the ends in the chunk's own bytes are given in order."""
-    blocks = pitch.blocks(ends + lines.chunk.offset)
-    chosen = np.flatnonzero(np.diff(blocks, prepend=-1))
-    taken = (_sample(lines, signature, int(ends[at]), int(at), int(blocks[at]), sure) for at in chosen)
-    return tuple(one for one in taken if one is not None)
+    found: list[Sample] = []
+    for at in np.flatnonzero(pitch.takes(ends + lines.chunk.offset)).tolist():
+        segment = lines.segment(int(ends[at]))
+        again = found and found[-1].offset == lines.offset(segment)
+        if not again and lines.chunk.data[segment.end : segment.end + 1] in (b"\n", b"\r"):  # it may go on otherwise
+            found.append(_sample(lines, segment, signature, at, sure))
+    return tuple(found)
 
 
-def _sample(lines: Lines, signature: Signature, end: int, ordinal: int, block: int, sure: bool) -> Sample | None:
-    """Return the line that ends at `end`, `None` where it may go on."""
-    segment, data = lines.segment(end), lines.chunk.data
-    if data[segment.end : segment.end + 1] not in (b"\n", b"\r"):
-        return None
+def _sample(lines: Lines, segment: Segment, signature: Signature, ordinal: int, sure: bool) -> Sample:
+    data = lines.chunk.data
     return Sample(
         signature=signature,
-        block=block,
         offset=lines.offset(segment),
         line=lines.line(segment),
         ordinal=ordinal,
@@ -143,5 +152,5 @@ def _values(patterns: Sequence[str], message: bytes) -> dict[str, float]:
     for pattern in patterns:
         if match := confirming(pattern).search(message):
             told = (reading(k.decode(), v.decode("latin-1")) for k, v in match.groupdict().items() if v)
-            found |= dict(one for one in told if one is not None)
+            found = dict(one for one in told if one is not None) | found  # the first that tells a metric counts
     return found

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from diagnose.matching.lines import Hit, Sighting
+from diagnose.matching.lines import Hit, Sighting, origin_of
 from diagnose.matching.measuring import Measuring
 from diagnose.matching.scanner import Finding
 from schemas.captures import Capture
-from schemas.record import Decoder, Origin, Source
+from schemas.record import Decoder, Source
 from schemas.signal import Mark, Signal, derived_id
 from schemas.vocabulary import Kind, Provenance
 
@@ -229,7 +229,7 @@ def signal_of(span: Span, source: Source, clean: Clean) -> Signal:
     assert isinstance(first, Hit), "a fold is settled before its signals are asked for"
     assert isinstance(last, Hit), "a fold is settled before its signals are asked for"
     signature = first.signature
-    origin = first.origin.over(source.origin).over(_told(first))
+    origin = first.origin.over(source.origin).over(origin_of(dict(first.captures)))
     return Signal(
         id=signal_id(span, source),
         signature=signature.id,
@@ -281,17 +281,3 @@ def _captures(first: Hit, last: Hit) -> dict[str, str]:
     """Return the captures of a span's first line, and the step that its last line tells."""
     told = dict(last.captures)
     return dict(first.captures) | ({Capture.LAST_STEP.value: told[Capture.STEP]} if Capture.STEP in told else {})
-
-
-def _told(hit: Hit) -> Origin:
-    """Return what the message itself says about its writer, for lines whose prefix and source are silent."""
-    captures = dict(hit.captures)
-    return Origin(
-        host=captures.get(Capture.HOST),
-        rank=_number(captures.get(Capture.RANK)),
-        gpu=_number(captures.get(Capture.GPU)),
-    )
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isdigit() and len(text) < 8 else None

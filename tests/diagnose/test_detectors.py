@@ -17,7 +17,7 @@ from diagnose.detectors.trial import TrialError, fires, values
 from schemas.detect import Detect, Score
 
 NUMBERS = st.one_of(st.floats(-1e6, 1e6), st.sampled_from([nan, inf, -inf, 0.0]))
-OF_A_SERIES = [score for score in Score if not score.of_a_job]
+OF_A_SERIES = [score for score in Score if score not in (Score.ABSENCE, Score.PEERS)]
 
 
 def detect(score: Score, **fields: object) -> Detect:

@@ -7,7 +7,7 @@ import pytest
 from following import Follower, matcher
 from reading import SOURCE, clean, folded, signals
 
-from diagnose.matching.readings import LIVE, WHOLE, Pitch
+from diagnose.matching.readings import LIVE, WHOLE
 from diagnose.matching.scanner import Scanner
 from diagnose.matching.signals import SourceFold
 from ingest.chunks import chunks
@@ -107,7 +107,7 @@ def test_a_source_that_is_followed_tells_of_it_while_it_grows(scanner: Scanner) 
 
 
 def test_how_a_source_came_and_who_followed_it_leaves_no_trace_in_numbers(scanner: Scanner) -> None:
-    data = training(DIVERGED) + DONE + training(DIVERGED[:200])
+    data = training(DIVERGED)
     for every in (7_001, 30_000, 200_000):
         follower = Follower(matcher(scanner))
         places = range(0, len(data), every)
@@ -123,10 +123,15 @@ def test_a_line_that_may_go_on_tells_no_numbers(scanner: Scanner) -> None:
     assert all(dict(own).get("loss") == 2.0 for own in values)
 
 
-def test_blocks_grow_wider_and_never_run_backwards() -> None:
-    offsets = np.arange(0, 100 << 20, 1000, dtype=np.int64)
-    for pitch in (LIVE, WHOLE, Pitch(64, ((1000, 4096),))):
-        assert np.all(np.diff(pitch.blocks(offsets)) >= 0)
-    many = len(np.unique(WHOLE.blocks(offsets)))
-    assert many < 4000
-    assert len(np.unique(LIVE.blocks(offsets))) > 90_000
+def test_less_and_less_of_a_source_that_is_read_as_a_whole_is_looked_at() -> None:
+    offsets = np.arange(0, 1 << 30, 200, dtype=np.int64)
+    assert WHOLE.takes(offsets).sum() < 30_000
+    assert WHOLE.takes(offsets[: (1 << 20) // 200]).sum() > 600
+    assert LIVE.takes(offsets).all()
+
+
+def test_writers_who_take_turns_are_all_heard(scanner: Scanner) -> None:
+    lines = [f"[rank{rank}]:{line(step, 2.0 + rank)}\n" for step in range(1, 400) for rank in range(4)]
+    fold, _ = folded(scanner, chunks(io.BytesIO("".join(lines).encode())), decoder_for(SOURCE, b""))
+    fold.measure()
+    assert {key[2] for key in fold.measuring.series if key[0] == "loss"} == {0, 1, 2, 3}
