@@ -59,7 +59,7 @@ def diagnosis(ranking: Ranking, cast: Cast) -> Diagnosis:
         domain=domain(signature),
         retry_outlook=retry_outlook(signature),
         first_cause=first_place(cause.first),
-        reasons=(*_waited(ranking, cast), *_reasons(ranking)),
+        reasons=tuple(_reasons(ranking, cast)),
     )
 
 
@@ -179,7 +179,14 @@ def _waited(ranking: Ranking, cast: Cast) -> Iterator[str]:
             yield elsewhere(cast.odd, cast.host_of)
 
 
-def _reasons(ranking: Ranking) -> list[str]:
+def _reasons(ranking: Ranking, cast: Cast) -> list[str]:
+    """Return why: first who was waited for where that is the matter itself, and else last."""
+    waited, rest = [*_waited(ranking, cast)], _seen(ranking)
+    itself = is_symptom(ranking.cause) or ranking.cause.signature.id == MISMATCH
+    return [*waited, *rest] if itself else [*rest, *waited]
+
+
+def _seen(ranking: Ranking) -> list[str]:
     cause, reasons = ranking.cause, []
     if faults := sorted({f.fault for f in ranking.explained}):
         reasons.append(f"it explains {', '.join(faults)}")

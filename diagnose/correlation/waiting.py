@@ -47,7 +47,7 @@ def _stalled(stall: Stall, host_of: Mapping[int, str]) -> str:
         return f"only {placed(stall.alone, host_of)} called {what}, and waited{since}"
     if stall.stuck and not stall.absent:
         return f"{placed(stall.stuck, host_of)} did not get through {what}, which the others had done"
-    return f"{_absent(stall, host_of)} did not arrive at {what}; {_many(stall.waiting)} waited{since}"
+    return f"{_absent(stall, host_of)} did not arrive at {what}, where {_many(stall.waiting)} waited{since}"
 
 
 def _absent(stall: Stall, host_of: Mapping[int, str]) -> str:

@@ -64,13 +64,16 @@ class FlightRecorder:
 
 def _loaded(stream: Readable) -> Mapping[str, Any]:
     """Return the dump that a stream holds. Raises: Unreadable."""
-    data = bytearray()
+    blocks, size = [], 0
     while block := stream.read(_READ_BYTES):
-        data += block
-        if len(data) > MOST_BYTES:
+        blocks.append(block)
+        size += len(block)
+        if size > MOST_BYTES:
             raise Unreadable(stream.label, f"a flight recorder dump of more than {MOST_BYTES >> 20} MiB")
+    data = b"".join(blocks)
+    del blocks
     try:
-        dump = plain_pickle.loads(bytes(data)) if _PICKLE.match(data) else json.loads(data)
+        dump = plain_pickle.loads(data) if _PICKLE.match(data) else json.loads(data)
         dump = {"entries": dump} if isinstance(dump, list) else dump  # as the first versions wrote it
     except (ValueError, RecursionError) as error:
         why = error if isinstance(error, plain_pickle.NotPlain) else "it is no valid JSON"

@@ -8,8 +8,8 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final
 
-MOST_INSTRUCTIONS: Final = 4_000_000
-"""A dump of 2,000 collectives takes 130,000."""
+MOST_INSTRUCTIONS: Final = 2_000_000
+"""A dump of 2,000 calls, as many as are recorded by default, takes 130,000. At worst they make 200 MB of objects."""
 
 _WHAT_RUNS: Final = frozenset(b"cioRbQP\x81\x82\x83\x84\x92\x93")
 """GLOBAL, INST, OBJ, REDUCE, BUILD, persistent ids, NEWOBJ, extensions, NEWOBJ_EX and STACK_GLOBAL."""

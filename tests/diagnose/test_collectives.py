@@ -257,8 +257,8 @@ def test_ranks_of_one_host_are_blamed_on_the_host_in_words() -> None:
     assert (found.culprit.kind, found.culprit.host) == (Culprit.HOST, "node01")
     assert found.culprit.name == "ranks 12 and 13 on node01"
     assert found.reasons[0] == (
-        "ranks 12 and 13 on node01 did not arrive at ALLREDUCE #4711 of group default_pg; "
-        "30 others waited since 16:15:00 UTC"
+        "ranks 12 and 13 on node01 did not arrive at ALLREDUCE #4711 of group default_pg, "
+        "where 30 others waited since 16:15:00 UTC"
     )
 
 
@@ -282,7 +282,7 @@ def test_ranks_of_several_hosts_are_blamed_without_a_host() -> None:
 def test_a_cause_on_the_host_says_whom_the_others_waited_for() -> None:
     found = failure(*run({12}), said(FELL_OFF, 910, source="node01.kern", host="node01", pci="3b"))
     assert found.fault == "gpu.fallen_off_bus"
-    assert "rank 12 on node01 did not arrive at ALLREDUCE #4711 of group default_pg" in found.reasons[0]
+    assert "rank 12 on node01 did not arrive at ALLREDUCE #4711 of group default_pg" in found.reasons[-1]
 
 
 def test_dumps_alone_are_a_failure_with_a_culprit() -> None:

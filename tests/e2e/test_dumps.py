@@ -23,7 +23,7 @@ def test_of_64_ranks_with_three_groups_each_the_absent_ones_are_named(tmp_path: 
     assert failure["fault"] == "comm.collective_timeout"
     assert failure["culprit"]["name"] == "ranks 12 and 13"
     assert failure["reasons"][0] == (
-        "ranks 12 and 13 did not arrive at ALLREDUCE #20 of group default_pg; 62 others waited since 03:02:20 UTC"
+        "ranks 12 and 13 did not arrive at ALLREDUCE #20 of group default_pg, where 62 others waited since 03:02:20 UTC"
     )
 
 
