@@ -11,7 +11,7 @@ import click
 from diagnose.correlation.jobs import Grouping
 from diagnose.rules import RuleError
 from relight import __version__
-from relight.commands import completion, deadletters, incidents, keys, operate, pipeline, playbooks, recovery
+from relight.commands import completion, deadletters, incidents, keys, operate, pipeline, playbooks, recovery, sim
 from relight.commands.errors import MISUSE, OneLine, mistakes
 from schemas.vocabulary import Impact, Severity
 
@@ -246,5 +246,6 @@ for command in (
     pipeline.agent,
     pipeline.run,
     pipeline.replay,
+    sim.sim,
 ):
     main.add_command(command)

@@ -1,0 +1,115 @@
+"""Commands of the simulator: write the logs of a cluster to files, stream them, and score relight against the truth."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from relight.commands.errors import OneLine, mistakes
+
+if TYPE_CHECKING:
+    from relight.sim.world import World
+
+_seed = click.option("--seed", type=click.IntRange(min=0), required=True, help="The same seed makes the same bytes.")
+_loss = click.option(
+    "--loss", type=click.FloatRange(0, 0.95), default=0.0, show_default=True, help="Share of lines lost."
+)
+_skew = click.option(
+    "--skew",
+    type=click.FloatRange(0, 300),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How wrong hosts' clocks are at most.",
+)
+_WORLD = (
+    _seed,
+    click.option("--hosts", type=click.IntRange(1, 4096), default=8, show_default=True, help="Hosts with 8 GPUs each."),
+    click.option(
+        "--days", type=click.FloatRange(0.02, 60), default=0.25, show_default=True, help="How long it goes on."
+    ),
+    click.option("--scenario", metavar="NAME", help="What goes wrong first; `relight sim list` shows all."),
+    click.option(
+        "--incidents", type=click.IntRange(0), default=1, show_default=True, help="How many jobs something happens to."
+    ),
+    click.option("--healthy", is_flag=True, help="Nothing goes wrong: the same as --incidents 0."),
+    click.option(
+        "--variant",
+        type=click.Choice(["alone", "precursor", "distraction"]),
+        default="alone",
+        show_default=True,
+        help="Also a similar error that the run survived, or another fault's lines that did no harm.",
+    ),
+    _loss,
+    _skew,
+    click.option(
+        "--noise",
+        type=click.FloatRange(0, 100),
+        default=1.0,
+        show_default=True,
+        help="How much is said on a good day: 1 is about 6,000 lines a host and day.",
+    ),
+)
+
+
+def _world_options(command: Any) -> Any:
+    for option in reversed(_WORLD):
+        command = option(command)
+    return command
+
+
+@click.group()
+def sim() -> None:
+    """Simulate a training cluster, whose failures are known: for tests of relight, and to try it out."""
+
+
+@sim.command("list")
+@click.option("--format", "-f", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def list_scenarios(form: str) -> None:
+    """List the scenarios: what goes wrong, which fault class is right, and what is special."""
+    from relight.sim.scenario import scenarios
+
+    if form == "json":
+        import orjson
+
+        listed = [scenario.model_dump(mode="json", exclude={"lines", "precursor"}) for scenario in scenarios().values()]
+        click.echo(orjson.dumps(listed, option=orjson.OPT_INDENT_2).decode())
+        return
+    width = max(map(len, scenarios()))
+    faults = max(len(scenario.fault) for scenario in scenarios().values())
+    for scenario in scenarios().values():
+        click.echo(f"{scenario.name:<{width}}  {scenario.fault:<{faults}}  {scenario.special}")
+
+
+@sim.command()
+@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@_world_options
+def write(out: Path, **given: Any) -> None:
+    """Write the logs of a simulated cluster to OUT/logs, and what really happened to OUT/truth.json."""
+    from relight.sim.telling import write as written
+
+    if (out / "logs").exists() and any((out / "logs").iterdir()):
+        raise OneLine(f"{out / 'logs'} is not empty: name another directory, or empty it.")
+    world = _simulated(given)
+    with mistakes(NotADirectoryError):
+        out.mkdir(parents=True, exist_ok=True)
+        truth = written(world, out)
+    for incident in truth.incidents:
+        where = f" on {incident.host}" if incident.host else ""
+        happened = f"{incident.happened:%Y-%m-%d %H:%M:%S} UTC"
+        click.echo(f"{incident.run}: {incident.scenario}{where} ({incident.fault}) at {happened}")
+    click.echo(
+        f"{out / 'logs'}: {truth.lines} lines, {truth.bytes / 1e6:.1f} MB of {truth.hosts} hosts; {out / 'truth.json'}"
+    )
+
+
+def _simulated(given: dict[str, Any]) -> "World":
+    from relight.sim.scenario import UnknownScenario
+    from relight.sim.world import Impossible, Options, simulated
+
+    incidents = 0 if given.pop("healthy") else given.pop("incidents")
+    given.pop("incidents", None)
+    if incidents == 0 and given["scenario"]:
+        raise click.UsageError("--scenario and a healthy run exclude each other.")
+    with mistakes(Impossible, UnknownScenario):
+        return simulated(Options(incidents=incidents, skew_s=given.pop("skew"), **given))
