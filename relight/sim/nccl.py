@@ -69,6 +69,12 @@ def tag(rank: Rank) -> str:
     return f"{rank.host.name}:{rank.pid}:{rank.pid + 611} [{rank.local}] NCCL"
 
 
+def warning_head(job: Job, rank: Rank, time_s: float) -> str:
+    """Return the head of NCCL's warnings, as the job's version writes it."""
+    stamp = f"[{Moment(time_s + rank.host.skew_s):iso}] " if job.nccl >= _STAMPED else ""
+    return f"{stamp}{tag(rank)} WARN"
+
+
 def initialised(tape: Tape, rng: Random, cluster: Cluster, job: Job) -> None:
     """Add what NCCL says as its communicators are made."""
     comm, link = rng.getrandbits(60), "IB" if cluster.fabric == "infiniband" else "RoCE"
@@ -147,9 +153,7 @@ def peer_gone(tape: Tape, rng: Random, cluster: Cluster, job: Job, rank: Rank, p
 def remote_error(voice: Voice, time_s: float, where: str, detail: str, mark: Mark | None = None) -> None:
     """Add a warning of NCCL, behind an empty line, that ends its communicator, and what c10d says about it."""
     job, rank = voice.job, voice.rank
-    head = f"{tag(rank)} WARN {where}"
-    if job.nccl >= _STAMPED:
-        head = f"[{Moment(time_s + rank.host.skew_s):iso}] {tag(rank)} WARN"
+    head = warning_head(job, rank, time_s) + ("" if job.nccl >= _STAMPED else f" {where}")
     below = Mark(mark.incident, 1, mark.heal) if mark else None
     voice.tape.app(time_s, job, rank, f"\n{head} {detail}", below)
     voice.tape.app(time_s + 0.01, job, rank, f"{tag(rank)} INFO transport/net.cc:1163 -> 6")

@@ -105,7 +105,7 @@ def _say(
 
 def _one(tape: Tape, host: Host, said: Said, words: Mapping[str, Any], time_s: float, job: Job | None) -> None:
     clock_s = time_s + (host.skew_s if said.by not in (Kind.CONTROLLER, Kind.SUBNET, Kind.EVENTS) else 0.0)
-    text = said.text.rstrip("\n").format(**words, now=Moment(clock_s), up=f"{time_s - host.booted_s:.6f}")
+    text = said.text.rstrip("\n").format(**words, now=Moment(clock_s))
     if said.by is Kind.KERNEL:
         tape.kernel(time_s, host, text, level=said.level)
     elif said.by is Kind.SYSTEM:

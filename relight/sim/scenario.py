@@ -54,20 +54,21 @@ class Said(Model):
 class Spread(Model):
     """How a failure reaches the rest of the job; the module `spreads` says what each kind does.
 
-    `exit` is the exit status of those who die first, negative for a signal; `after_s` when they die.
+    `exit` is the exit status of those who die first, negative for a signal; `after_s` when they die. `network`: NCCL
+    says why; `agentless`: their launcher dies with them; `odd`: the culprit waits in another collective than the rest.
     """
 
-    kind: Literal["crash", "hang", "host_lost", "ended", "none"]
-    ranks: Literal["culprit", "host", "all"] = "culprit"
+    kind: Literal["crash", "hang", "host_lost", "ended", "evicted", "none"]
+    ranks: Literal["culprit", "host", "all", "peer", "speaker", "master"] = "culprit"
     exit: int = 1
     after_s: Span = (1.0, 4.0)
-    off: bool = False
     reboots_after_s: Span | None = None
     why: str = ""
     slower: Span = (1.0, 1.0)
     curve: Literal["steady", "nan", "spike", "diverge"] = "steady"
-    gone: bool = False
-    fenced: bool = False
+    network: bool = False
+    agentless: bool = False
+    odd: bool = False
 
 
 class Needs(Model):
@@ -84,7 +85,8 @@ class Scenario(Model):
     """A failure. `fault` is the class that is right, `also` those that can be defended as well.
 
     `when` it strikes: `running`, `start` (before the first step), `load` (as a checkpoint is loaded), `save` (as one
-    is written). `names_host` tells whether a host is to blame; `cancels` whether the run was ended by somebody's will.
+    is written). `strikes` tells whom: the host with rank 0, or another. `names_host`: a host is to blame. `cancels`:
+    the run was ended by somebody's will.
     """
 
     name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
@@ -95,6 +97,7 @@ class Scenario(Model):
     special: str
     sources: tuple[str, ...] = Field(min_length=1)
     when: Literal["running", "start", "load", "save"] = "running"
+    strikes: Literal["any", "master", "worker"] = "any"
     needs: Needs = Needs()
     values: Mapping[str, Any] = {}
     lines: tuple[Said, ...] = ()
@@ -104,8 +107,10 @@ class Scenario(Model):
 
     @property
     def silent(self) -> bool:
-        """Tell whether no line says the cause. That a host is lost, its scheduler says."""
-        return not any(said.says for said in self.lines) and self.spread.kind != "host_lost"
+        """Tell whether no line says the cause. The spread says it of a lost host, of rank 0's store, and of a curve."""
+        told = self.spread
+        tells = told.kind == "host_lost" or told.curve != "steady" or (told.kind == "hang" and self.when == "start")
+        return not tells and not any(said.says for said in self.lines)
 
     @property
     def ends_run(self) -> bool:

@@ -11,8 +11,10 @@ from relight.sim import kubernetes, launchers, nccl
 from relight.sim.cluster import Host
 from relight.sim.jobs import Rank
 from relight.sim.launchers import Death
+from relight.sim.meeting import never_met
 from relight.sim.stage import Stage
 from relight.sim.tape import Mark
+from relight.sim.templates import message
 
 
 def spread(stage: Stage) -> float:
@@ -27,27 +29,54 @@ def _none(stage: Stage) -> float:
 
 def _crash(stage: Stage) -> float:
     """Let ranks die; then their host's other workers are ended by its agent, and everybody else by what comes first."""
-    told, job = stage.scenario.spread, stage.job
-    dying = {"culprit": (stage.culprit,), "host": job.on(stage.culprit.host), "all": job.ranks}[told.ranks]
-    deaths = [
-        Death(rank, stage.dies_s + (stage.rng.uniform(0, 2.5) if len(dying) > 1 else 0.0), told.exit) for rank in dying
-    ]
+    told, rng = stage.scenario.spread, stage.rng
+    dying = _dying(stage)
+    deaths = [Death(rank, stage.dies_s + (rng.uniform(0, 2.5) if len(dying) > 1 else 0.0), told.exit) for rank in dying]
+    if told.network:
+        for death in deaths:
+            nccl.peer_gone(stage.tape, rng, stage.cluster, stage.job, death.rank, stage.peer(), death.time_s - 2)
     ended = _hosts_end(stage, deaths)
-    dead = {death.rank.host.name for death in deaths}
-    left = [host for host in job.hosts if host.name not in dead]
-    if left:
-        ended = _killed(stage, left, ended) if job.kills else _abandoned(stage, left, ended)
-    return _closed(stage, ended, told.exit)
+    return _closed(stage, _others_end(stage, {death.rank.host.name for death in deaths}, ended), told.exit)
+
+
+def _dying(stage: Stage) -> Sequence[Rank]:
+    """Return the ranks that die by themselves."""
+    ranks = stage.scenario.spread.ranks
+    if ranks in ("host", "all"):
+        return stage.job.ranks if ranks == "all" else stage.job.on(stage.culprit.host)
+    return (stage.peer() if ranks == "peer" else stage.culprit,)
+
+
+def _others_end(stage: Stage, dead: set[str], ended_s: float) -> float:
+    """End the ranks of all hosts but those named. Returns when they are gone."""
+    left = [host for host in stage.job.hosts if host.name not in dead]
+    if not left:
+        return ended_s
+    if stage.job.kills:
+        return _killed(stage, left, ended_s)
+    if stage.scenario.when == "start":
+        return _hosts_end(stage, never_met(stage, left, 8 * len(left)))
+    return _abandoned(stage, left, ended_s)
 
 
 def _hang(stage: Stage) -> float:
-    """Let one rank not arrive: all others run into the collective's timeout, and abort."""
-    absent = {stage.culprit.number}
-    if stage.scenario.spread.ranks == "host":
-        absent = {rank.number for rank in stage.job.on(stage.culprit.host)}
-    if stage.scenario.spread.ranks == "all":
-        absent = set()
-    return _closed(stage, _all_time_out(stage, stage.job.hosts, absent), -6)
+    """Let one rank, or all of its host, not arrive: all others run into a timeout, and abort."""
+    job, ranks = stage.job, stage.scenario.spread.ranks
+    if stage.scenario.when == "start":
+        present = [host for host in job.hosts if host is not stage.culprit.host]
+        ended = _hosts_end(stage, never_met(stage, present, 8 * len(present)))
+        return _closed(stage, ended, 1)
+    absent = {stage.culprit.number} if ranks == "culprit" else set()
+    if ranks == "host":
+        absent = {rank.number for rank in job.on(stage.culprit.host)}
+    return _closed(stage, _all_time_out(stage, job.hosts, absent), -6)
+
+
+def _evicted(stage: Stage) -> float:
+    """Let one host's processes be ended from outside; the others find out as after a crash."""
+    job, host = stage.job, stage.culprit.host
+    launchers.terminated(stage.tape, job, host, stage.dies_s)
+    return _closed(stage, _others_end(stage, {host.name}, stage.dies_s + 6), 1)
 
 
 def _host_lost(stage: Stage) -> float:
@@ -55,6 +84,8 @@ def _host_lost(stage: Stage) -> float:
     job, host, told = stage.job, stage.culprit.host, stage.scenario.spread
     back_s = stage.at_s + stage.draw(told.reboots_after_s) if told.reboots_after_s else stage.at_s + 10 * 86400
     stage.tape.silence(host, stage.at_s, back_s)
+    if told.reboots_after_s:
+        stage.tape.kernel(back_s + 2, host, message("boot", driver=stage.cluster.driver), level=5)
     left = [other for other in job.hosts if other is not host]
     if job.hosts[0] is host:
         for rank in (rank for other in left for rank in job.on(other)):
@@ -77,9 +108,8 @@ def _not_responding(stage: Stage, host: Host, fenced_s: float, back_s: float) ->
     silent_s = stage.at_s + stage.rng.uniform(60, 170)
     launchers.controller(tape, silent_s, f"error: Nodes {host.name} not responding", _mark(stage))
     if back_s < fenced_s:
-        launchers.controller(
-            tape, back_s + 45, f"error: Node {host.name} has been rebooted... Last boot time {int(back_s)}"
-        )
+        unexpected = f"validate_node_specs: Node {host.name} unexpectedly rebooted boot_time={int(back_s)} last response={int(stage.at_s)}"
+        launchers.controller(tape, back_s + 45, unexpected, _mark(stage))
         launchers.controller(tape, back_s + 46, f"Killing JobId={job.id} on failed node {host.name}")
     else:
         launchers.controller(tape, fenced_s, f"error: Nodes {host.name} not responding, setting DOWN")
@@ -114,7 +144,10 @@ def _mark(stage: Stage) -> Mark | None:
 
 def _ended(stage: Stage) -> float:
     """Let the scheduler end the whole job, for a reason of its own."""
-    return _terminated(stage, stage.job.hosts, stage.dies_s, stage.scenario.spread.why)
+    job, told = stage.job, stage.scenario.spread
+    if job.scheduler == "slurm" and told.why:
+        launchers.step_cancelled(stage.tape, job, stage.dies_s - 0.01, told.why, Mark(stage.number), whole=True)
+    return _terminated(stage, job.hosts, stage.dies_s, told.why, Mark(stage.number))
 
 
 _KINDS: Final[Mapping[str, Callable[[Stage], float]]] = {
@@ -123,6 +156,7 @@ _KINDS: Final[Mapping[str, Callable[[Stage], float]]] = {
     "hang": _hang,
     "host_lost": _host_lost,
     "ended": _ended,
+    "evicted": _evicted,
 }
 
 
@@ -131,7 +165,7 @@ def _hosts_end(stage: Stage, deaths: Sequence[Death]) -> float:
     job, last = stage.job, 0.0
     for host in {death.rank.host.name: death.rank.host for death in deaths}.values():
         own = [death for death in deaths if death.rank.host is host]
-        if job.launcher == "torchrun":
+        if job.launcher == "torchrun" and not stage.scenario.spread.agentless:
             last = max(last, launchers.reported(stage.tape, stage.rng, job, host, own))
         else:
             last = max(last, *(death.time_s + 0.2 for death in own))
@@ -151,10 +185,10 @@ def _killed(stage: Stage, hosts: Sequence[Host], at_s: float) -> float:
     return _terminated(stage, hosts, at_s + 0.1, stage.rng.choice(("", " DUE TO TASK FAILURE")))
 
 
-def _terminated(stage: Stage, hosts: Sequence[Host], at_s: float, why: str) -> float:
+def _terminated(stage: Stage, hosts: Sequence[Host], at_s: float, why: str, mark: Mark | None = None) -> float:
     job = stage.job
     if job.scheduler == "slurm":
-        launchers.step_cancelled(stage.tape, job, at_s, why)
+        launchers.step_cancelled(stage.tape, job, at_s, why, mark)
     elif stage.scenario.spread.kind == "crash":
         kubernetes.event(stage.tape, at_s, job, hosts[0], "Normal", "Killing", "Stopping container pytorch")
     for host in hosts:
@@ -199,7 +233,9 @@ def _all_time_out(stage: Stage, hosts: Sequence[Host], absent: set[int]) -> floa
     ranks = [rank for host in hosts for rank in job.on(host)]
     for rank in (rank for rank in ranks if rank.number not in absent):
         began_s = begins + stage.rng.uniform(0, 0.9)
-        deaths.append(Death(rank, nccl.timed_out(stage.tape, stage.rng, job, rank, began_s, stage.waiting), -6))
+        odd = stage.scenario.spread.odd and rank is stage.culprit
+        waiting = nccl.Collective(stage.rng, job) if odd else stage.waiting
+        deaths.append(Death(rank, nccl.timed_out(stage.tape, stage.rng, job, rank, began_s, waiting), -6))
     if not deaths:
         return begins
     first = min(deaths, key=lambda death: death.time_s)

@@ -8,7 +8,7 @@ from typing import Any
 from relight.sim import kubernetes, launchers
 from relight.sim.cluster import Cluster
 from relight.sim.jobs import Job, Rank
-from relight.sim.nccl import Collective
+from relight.sim.nccl import Collective, warning_head
 from relight.sim.scenario import Said, Scenario, Span
 from relight.sim.tape import Kind, Mark, Tape
 from relight.sim.templates import frameworks, script
@@ -69,21 +69,21 @@ class Stage:
             "all": job.ranks,
             "master": job.ranks[:1],
             "speaker": (job.speaker,),
-            "one": [self._peer()],
+            "one": [self.peer()],
         }
         ranks = chosen[said.who]
         if said.by in _HOST_STREAMS:
             return list({rank.host.name: rank for rank in ranks}.values())
         return ranks[:1] if said.by in (Kind.CONTROLLER, Kind.BATCH, Kind.SUBNET, Kind.EVENTS) else ranks
 
-    def _peer(self) -> Rank:
+    def peer(self) -> Rank:
         """Return the rank that waits for the culprit first: the same GPU of the next host."""
         step = 8 if len(self.job.hosts) > 1 else 1
         return self.job.ranks[(self.culprit.number + step) % self.job.world]
 
     def _text(self, said: Said, rank: Rank, time_s: float) -> str:
         clock_s = time_s + (rank.host.skew_s if said.by not in (Kind.CONTROLLER, Kind.EVENTS, Kind.SUBNET) else 0.0)
-        words = self.words(rank) | {"now": Moment(clock_s), "up": f"{time_s - rank.host.booted_s:.6f}"}
+        words = self.words(rank) | {"now": Moment(clock_s), "nccl_warn": warning_head(self.job, rank, time_s)}
         text = said.text.rstrip("\n").format(**words)
         if self.job.torch == "new" and said.by is Kind.APP and text.startswith("Traceback") and not said.plain:
             return "\n".join(f"[rank{rank.number}]: {line}" for line in text.split("\n"))
@@ -92,7 +92,7 @@ class Stage:
     def words(self, rank: Rank) -> dict[str, Any]:
         """Return the words that lines of a rank or its host are made of. The culprit's begin with `bad_`."""
         bad, stacks = about_rank(self.job, self.culprit), frameworks()["stacks"]
-        peer = self._peer()
+        peer = self.peer()
         return (
             about_cluster(self.cluster)
             | about_job(self.job)
@@ -143,19 +143,33 @@ def staged(
     tape: Tape, rng: Random, cluster: Cluster, job: Job, course: Course, scenario: Scenario, number: int, at_s: float
 ) -> Stage:
     """Return a scenario on its stage, with the culprit drawn."""
-    culprit = rng.choice(job.ranks)
-    if scenario.when == "save" and rng.random() < 0.5:
-        culprit = job.speaker
+    culprit = _culprit(rng, job, scenario)
     dies_s = at_s + rng.uniform(*scenario.spread.after_s)
     values, waiting = drawn(rng, scenario.values), Collective(rng, job)
     return Stage(tape, rng, cluster, job, course, scenario, number, culprit, at_s, values, waiting, dies_s)
 
 
+def _culprit(rng: Random, job: Job, scenario: Scenario) -> Rank:
+    if scenario.spread.ranks == "speaker":
+        return job.speaker
+    if scenario.strikes == "master" or scenario.spread.ranks == "master":
+        return job.ranks[0]
+    able = [rank for rank in job.ranks if rank.host is not job.hosts[0]] if scenario.strikes == "worker" else job.ranks
+    return rng.choice(able)
+
+
 def _telling(said: Said, text: str) -> int:
-    """Return which of a text's lines tells the cause."""
+    """Return which of a text's lines tells the cause: of a traceback the one with the exception."""
     lines = text.split("\n")
     if said.line is not None:
         return said.line
-    if "Traceback (most recent call last)" in text:
-        return len(lines) - 1
-    return next(number for number, line in enumerate(lines) if line)
+    heads = [number for number, line in enumerate(lines) if line.endswith("Traceback (most recent call last):")]
+    after = heads[-1] + 1 if heads else 0
+    return next(
+        n for n, line in enumerate(lines) if n >= after and _bare(line) and (not heads or _bare(line)[0] != " ")
+    )
+
+
+def _bare(line: str) -> str:
+    """Return a line without the `[rank3]: ` that c10d puts before a traceback's lines."""
+    return line.partition("]: ")[2] if line.startswith("[rank") else line

@@ -9,7 +9,7 @@ from typing import Any
 from relight.sim import launchers, nccl
 from relight.sim.cluster import Cluster
 from relight.sim.jobs import Job
-from relight.sim.tape import Tape
+from relight.sim.tape import Mark, Tape
 from relight.sim.templates import frameworks
 from relight.sim.words import Moment, about_job, about_rank
 
@@ -21,7 +21,8 @@ class Course:
     """How a job's training goes. Scenarios change it: `stops_s` is when it makes no step any more (true time).
 
     From `turns_s` on a step takes `slower` times as long, and the loss follows `curve`: `steady`, `nan`, `spike` or
-    `diverge`. `finishes` tells whether it ends by itself at `stops_s`; else somebody or something else says why.
+    `diverge`; `mark` goes to the lines that show it. `finishes` tells whether it ends by itself at `stops_s`;
+    else somebody or something else says why.
     """
 
     stops_s: float
@@ -31,6 +32,7 @@ class Course:
     slower: float = 1.0
     curve: str = "steady"
     begins: bool = True
+    mark: Mark | None = None
     last_step: int = 0
     last_save_s: float = 0.0
 
@@ -60,7 +62,8 @@ def trained(tape: Tape, rng: Random, job: Job, course: Course) -> None:
         step += 1
         figures = _figures(rng, job, step, time_s, took, course)
         for line in _said(say, job, step):
-            tape.app(time_s, job, job.speaker, _filled(job, line, time_s, figures))
+            mark = course.mark if time_s >= course.turns_s and line is say["step"][job.framework] else None
+            tape.app(time_s, job, job.speaker, _filled(job, line, time_s, figures), mark)
             time_s += rng.uniform(3, 9) if line is say["save_begin"][job.framework] else 0.002
         course.last_save_s = time_s if step % job.checkpoint_every == 0 else course.last_save_s
     course.last_step = step

@@ -12,7 +12,7 @@ from relight.sim.layouts import LAYOUTS, Layout
 from relight.sim.scenario import Scenario, scenario, scenarios
 from relight.sim.spreads import spread
 from relight.sim.stage import Stage, staged
-from relight.sim.tape import Tape
+from relight.sim.tape import Mark, Tape
 from relight.sim.templates import frameworks
 from relight.sim.training import Course, begun, trained
 from relight.sim.words import Moment, about_job, about_rank
@@ -193,8 +193,15 @@ def _happened(world: World, stage: Stage) -> float:
         course.turns_s, course.curve, course.slower = stage.at_s, one.spread.curve, stage.draw(one.spread.slower)
     opening = Tape()
     begun(opening, stage.rng, world.cluster, job)
-    tape.entries += [entry for entry in opening.entries if not early or entry.time_s < stage.at_s]
-    if not early:
+    absent = stage.culprit.host if one.when == "start" and one.spread.kind == "hang" else None
+    tape.entries += [
+        e
+        for e in opening.entries
+        if not early or not one.ends_run or (e.time_s < stage.at_s and (e.job is None or e.host is not absent))
+    ]
+    if one.spread.curve != "steady":
+        course.mark = Mark(stage.number, 2 if job.framework == "deepspeed" else 0)
+    if not early or not one.ends_run:
         trained(tape, stage.rng, job, course)
     if one.when == "save":
         _saving(stage)
