@@ -113,3 +113,61 @@ def _simulated(given: dict[str, Any]) -> "World":
         raise click.UsageError("--scenario and a healthy run exclude each other.")
     with mistakes(Impossible, UnknownScenario):
         return simulated(Options(incidents=incidents, skew_s=given.pop("skew"), **given))
+
+
+class _Sizes(click.ParamType[tuple[int, int]]):
+    """A number of hosts, or a range of it such as `8-64`."""
+
+    name = "hosts"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Return the least and the most."""
+        if isinstance(value, tuple):
+            return value
+        low, dash, high = str(value).partition("-")
+        high = high if dash else low
+        if not (low.isdigit() and high.isdigit() and 1 <= int(low) <= int(high) <= 4096):
+            self.fail(f"{value!r} is no number of hosts: write 16 or 8-64, up to 4096.", param, ctx)
+        return int(low), int(high)
+
+
+@sim.command()
+@_seed
+@click.option("--incidents", type=click.IntRange(0), default=50, show_default=True, help="How many to judge by.")
+@click.option("--hosts", type=_Sizes(), default="4-32", show_default=True, metavar="N|MIN-MAX", help="Sizes of sites.")
+@click.option("--days", type=click.FloatRange(0.02, 60), default=0.1, show_default=True, help="How long each goes on.")
+@click.option("--scenario", metavar="NAME", help="Only this one.")
+@click.option("--healthy-node-days", type=click.FloatRange(0), default=0.0, help="Also so much where nothing happens.")
+@_loss
+@_skew
+@click.option("--jobs", "-j", type=click.IntRange(1), default=1, show_default=True, help="Processes to use.")
+@click.option("--format", "-f", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def score(
+    seed: int,
+    incidents: int,
+    hosts: tuple[int, int],
+    days: float,
+    scenario: str | None,
+    healthy_node_days: float,
+    loss: float,
+    skew: float,
+    jobs: int,
+    form: str,
+) -> None:
+    """Simulate incidents, scan each one's logs, and compare what is reported with what really happened.
+
+    All scenarios come in turn: alone, after a similar error that was survived, beside one, or two at a site.
+    """
+    from relight.progress import progress
+    from relight.sim.scenario import UnknownScenario
+    from relight.sim.scenario import scenario as named
+    from relight.sim.summary import shown, summed
+    from relight.sim.trials import healthy, planned, tried
+
+    with mistakes(UnknownScenario):
+        only = named(scenario).name if scenario else None
+    trials = planned(seed, incidents, hosts, loss, skew, days, only)
+    trials += healthy(seed, healthy_node_days, hosts, loss, skew, days)
+    with progress(len(trials), "scoring", "sites", 4) as advance:
+        summary = summed(tried(trials, jobs, advance))
+    click.echo(summary.model_dump_json(indent=2) if form == "json" else "\n".join(shown(summary)))

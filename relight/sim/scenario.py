@@ -86,7 +86,8 @@ class Scenario(Model):
 
     `when` it strikes: `running`, `start` (before the first step), `load` (as a checkpoint is loaded), `save` (as one
     is written). `strikes` tells whom: the host with rank 0, or another. `names_host`: a host is to blame. `cancels`:
-    the run was ended by somebody's will.
+    the run was ended by somebody's will. `near_s` is how much later than the first another telling line may be said and
+    still be as good an answer.
     """
 
     name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
@@ -104,6 +105,7 @@ class Scenario(Model):
     spread: Spread
     precursor: tuple[Said, ...] = ()
     cancels: bool = False
+    near_s: float = 5.0
 
     @property
     def silent(self) -> bool:

@@ -108,7 +108,8 @@ def _not_responding(stage: Stage, host: Host, fenced_s: float, back_s: float) ->
     silent_s = stage.at_s + stage.rng.uniform(60, 170)
     launchers.controller(tape, silent_s, f"error: Nodes {host.name} not responding", _mark(stage))
     if back_s < fenced_s:
-        unexpected = f"validate_node_specs: Node {host.name} unexpectedly rebooted boot_time={int(back_s)} last response={int(stage.at_s)}"
+        times = f"boot_time={int(back_s)} last response={int(stage.at_s)}"
+        unexpected = f"validate_node_specs: Node {host.name} unexpectedly rebooted {times}"
         launchers.controller(tape, back_s + 45, unexpected, _mark(stage))
         launchers.controller(tape, back_s + 46, f"Killing JobId={job.id} on failed node {host.name}")
     else:

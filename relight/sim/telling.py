@@ -84,6 +84,7 @@ def _incident(stage: Stage, found: Sequence[Found]) -> TrueIncident:
         first_line=lines[0] if lines else None,
         lines=lines,
         survived=tuple(_line(f) for f in own if f.mark.heal)[:_MOST_LINES],
+        near_s=one.near_s,
         silent=one.silent,
         ended_run=one.ends_run,
     )

@@ -44,7 +44,8 @@ class TrueIncident(Model):
 
     `fault` is the class that is right; `also` could be defended. `host`, `gpu`, `rank` and `nic` name the culprit as
     far as one is to blame. `lines` are all that tell the cause, in the order of their true times (at most 64), as far
-    as they were not lost; the first is `first_line`. `silent`: nothing ever says it. `survived` are the lines of
+    as they were not lost; the first is `first_line`, and
+    one that is said up to `near_s` later is as good. `silent`: nothing ever says it. `survived` are the lines of
     similar errors before, or of others beside it, that did no harm.
     """
 
@@ -62,6 +63,7 @@ class TrueIncident(Model):
     first_line: TrueLine | None = None
     lines: tuple[TrueLine, ...] = ()
     survived: tuple[TrueLine, ...] = ()
+    near_s: float
     silent: bool = False
     ended_run: bool = True
 
