@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from relight.commands.errors import OneLine, mistakes
+from relight.commands.options import with_settings
 
 if TYPE_CHECKING:
+    from relight.settings import Resolved
     from relight.sim.world import World
 
 _seed = click.option("--seed", type=click.IntRange(min=0), required=True, help="The same seed makes the same bytes.")
@@ -100,6 +102,33 @@ def write(out: Path, **given: Any) -> None:
         click.echo(f"{incident.run}: {incident.scenario}{where} ({incident.fault}) at {happened}")
     click.echo(
         f"{out / 'logs'}: {truth.lines} lines, {truth.bytes / 1e6:.1f} MB of {truth.hosts} hosts; {out / 'truth.json'}"
+    )
+
+
+@sim.command()
+@_world_options
+@click.option("--rate", type=click.FloatRange(1), default=5000.0, show_default=True, help="Lines a second.")
+@click.option("--recent", is_flag=True, help="Date the lines so that they end about now, not as the seed says.")
+@with_settings
+def stream(resolved: "Resolved", rate: float, recent: bool, **given: Any) -> None:
+    """Send the lines of a simulated cluster to relight.logs, as shippers of its hosts would."""
+    import time
+
+    from relight.progress import progress
+    from relight.sim.streaming import Sending, send
+    from relight.sim.writing import texts
+    from relight.transports.opening import open_log, place
+
+    settings = resolved.settings
+    if recent:
+        given["start_s"] = float(int(time.time() - given["days"] * 86_400))
+    world = _simulated(given)
+    lines = texts(world.tape, world.layout, world.options.seed, world.options.loss)
+    sending = Sending(lines, settings.cluster.name, f"sim-{world.options.seed}")
+    with open_log(settings) as log, progress(sending.total, "streaming", "lines", 20_000) as advance:
+        sent = send(sending, log, rate, lambda: int(time.time() * 1000), time.sleep, advance)
+    click.echo(
+        f"{place(settings)}: {sent} lines of {world.options.hosts} hosts for the cluster {settings.cluster.name}"
     )
 
 

@@ -31,7 +31,10 @@ class Impossible(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What is simulated. `variant`: `precursor` adds a similar error that is survived, `distraction` another's."""
+    """What is simulated. `variant`: `precursor` adds a similar error that is survived, `distraction` another's.
+
+    It begins at `start_s` (Unix), or, without it, when the seed says.
+    """
 
     seed: int
     hosts: int = 8
@@ -43,6 +46,7 @@ class Options:
     skew_s: float = 1.0
     noise: float = 1.0
     cluster: str | None = None
+    start_s: float | None = None
 
 
 @dataclass
@@ -70,7 +74,8 @@ def simulated(options: Options) -> World:
     """
     rng = Random(f"{options.seed}/world")
     chosen = _chosen(rng, options)
-    layout, start_s = _layout(rng, chosen), _EPOCH_S + rng.randrange(180) * DAY_S + rng.randrange(DAY_S)
+    layout, drawn_s = _layout(rng, chosen), _EPOCH_S + rng.randrange(180) * DAY_S + rng.randrange(DAY_S)
+    start_s = drawn_s if options.start_s is None else options.start_s
     cluster = _fitting(built(rng, options.hosts, start_s, options.skew_s), chosen, options)
     count = max(1, len(chosen)) if chosen or options.hosts < 16 else rng.choice((1, 2))
     jobs = [

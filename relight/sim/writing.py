@@ -11,6 +11,8 @@ from typing import Final
 from relight.sim.layouts import Layout
 from relight.sim.tape import Entry, Kind, Mark, Tape
 
+CONTROLLER: Final = "ctl01"
+"""The host that keeps what the controllers say, and the files that many hosts write to."""
 _LONGEST_DELAY_S: Final = {Kind.APP: 0.15, Kind.LAUNCHER: 0.05, Kind.SYSTEM: 0.5}
 """How long a line may be under way before it is in its file: pipes and buffers."""
 
@@ -29,9 +31,13 @@ class Found:
 
 @dataclass
 class Text:
-    """The lines of a file with their true times, and the telling ones among them."""
+    """The lines of a file with the times at which they arrive (Unix, s), and the telling ones among them.
+
+    `host` is where they are from; of several hosts it is where the site's controller runs.
+    """
 
     path: str
+    host: str
     lines: list[tuple[float, str]] = field(default_factory=list)
     found: list[Found] = field(default_factory=list)
 
@@ -59,7 +65,8 @@ def _delay(delays: dict[tuple[str, int], float], seed: int, path: str, entry: En
 
 
 def _text(path: str, drawn: Sequence[tuple[float, int, Entry, list[str]]], rng: Random, loss: float) -> Text:
-    text = Text(path)
+    hosts = list(dict.fromkeys(entry.host.name if entry.host else CONTROLLER for _, _, entry, _ in drawn))
+    text = Text(path, hosts[0] if len(hosts) == 1 else CONTROLLER)
     for arrives_s, _, entry, lines in sorted(drawn, key=lambda one: one[:2]):
         for index, line in enumerate(lines):
             if loss and rng.random() < loss:
