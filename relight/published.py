@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel
 
 from relight import __version__
+from relight.sim.truth import Truth
 from relight.topics import LOGS, TOPICS, Topic
 from schemas.command import CommandOutcome, CommandWithdrawal, RecoveryCommand, Request
 from schemas.events import EVENT_TYPES, SPEC, EventType
@@ -31,6 +32,7 @@ MODELS: Final[dict[str, type[BaseModel]]] = {
     "command-withdrawal": CommandWithdrawal,
     "command-outcome": CommandOutcome,
     "request": Request,
+    "truth": Truth,
 }
 
 

@@ -27,19 +27,26 @@ def shown(out: Path, truth: Truth, index: int = 0) -> list[str]:
     return [(out / "logs" / line.file).read_text().split("\n")[line.line - 1] for line in lines if line is not None]
 
 
-@each_scenario
-def test_the_truth_points_at_the_lines_that_tell_of_it(one: Scenario, tmp_path: Path) -> None:
-    truth = played(tmp_path, scenario=one.name, variant="precursor")
+Played = tuple[Scenario, Path, Truth]
+
+
+@pytest.fixture(scope="module", params=scenarios().values(), ids=lambda one: str(one.name))
+def play(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Played:
+    out = tmp_path_factory.mktemp(request.param.name)
+    return request.param, out, played(out, scenario=request.param.name, variant="precursor")
+
+
+def test_the_truth_points_at_the_lines_that_tell_of_it(play: Played) -> None:
+    one, out, truth = play
     (incident,) = truth.incidents
     told = [line.text for line in (incident.first_line, *incident.lines, *incident.survived) if line is not None]
-    assert [text[:2000] for text in shown(tmp_path, truth)] == told
+    assert [text[:2000] for text in shown(out, truth)] == told
     assert (incident.first_line is None) == incident.silent == one.silent
     assert all(earlier.said <= later.said for earlier, later in zip(incident.lines, incident.lines[1:], strict=False))
 
 
-@each_scenario
-def test_a_run_ends_as_its_scenario_says(one: Scenario, tmp_path: Path) -> None:
-    truth = played(tmp_path, scenario=one.name)
+def test_a_run_ends_as_its_scenario_says(play: Played) -> None:
+    one, _, truth = play
     run = next(run for run in truth.runs if run.job == truth.incidents[0].run)
     expected = "cancelled" if one.cancels else "failed" if one.ends_run else "running"
     assert run.outcome == expected
@@ -48,12 +55,17 @@ def test_a_run_ends_as_its_scenario_says(one: Scenario, tmp_path: Path) -> None:
     assert truth.incidents[0].host in (None, *run.hosts)
 
 
-@each_scenario
-def test_no_placeholder_is_left_and_no_line_is_broken(one: Scenario, tmp_path: Path) -> None:
-    played(tmp_path, scenario=one.name, variant="distraction")
-    text = "".join(path.read_text() for path in sorted((tmp_path / "logs").rglob("*")) if path.is_file())
+def test_no_placeholder_is_left_and_no_line_is_broken(play: Played) -> None:
+    _, out, _ = play
+    text = "".join(path.read_text() for path in sorted((out / "logs").rglob("*")) if path.is_file())
     assert re.findall(r"\{[a-z_]+(?::[^{}\n ]*)?\}", text.replace("{mwait_idle_with_hints", "")) == []
     assert "\0" not in text
+
+
+def test_another_faults_lines_that_did_no_harm_stand_before_the_fault(tmp_path: Path) -> None:
+    (incident,) = played(tmp_path, scenario="gpu-off-bus", variant="distraction", days=0.3).incidents
+    assert incident.survived
+    assert {line.text for line in incident.survived}.isdisjoint(line.text for line in incident.lines)
 
 
 @each_scenario
