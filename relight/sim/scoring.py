@@ -2,8 +2,9 @@
 
 What is counted, exactly:
 
-- A reported incident is about a true one if it names its job, or a host of it where it names no job. Of several the
-  first that ended the run, or that does not begin long before the true one, is judged: it is what a person reads first.
+- A reported incident is about a true one if it names its job, or rests on a file of it, or, doing neither, if it
+  names a host of it. Of several the first that ended the run is judged, else the first that does not begin long before
+  the true one: it is what a person reads first.
 - `fault_top1`: its fault is the true one, or one of those that can be defended as well.
 - `host_top1`: its culprit is on the true host; `host_top5`: that host is among the first five that it names, culprit
   first, then those of the alternatives, then those of the evidence. Only incidents whose truth names a host count.
@@ -14,14 +15,14 @@ What is counted, exactly:
   of those that the run is known to have survived.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from relight.sim.truth import TrueIncident, TrueLine, Truth
-from schemas.incident import Incident, Place, ScanReport
+from relight.sim.truth import TrueIncident, TrueLine, TrueRun, Truth
+from schemas.incident import Incident, Place, Role, ScanReport
 from schemas.model import Model
 from schemas.vocabulary import Impact
 
@@ -80,10 +81,17 @@ def judged(truth: Truth, report: ScanReport, logs: Path, variant: str = "alone")
     scores, about = list[Score](), set[str]()
     for true in truth.incidents:
         own = [one for one in real if _about(true, truth, one)]
-        first = next((one for one in own if one.impact is Impact.FAILED or not _early(true, one)), None)
+        first = _first(true, own)
         about.update(one.id for one in own if one is first or not _early(true, one) or _survived(true, one, logs))
         scores.append(_score(truth, true, first, report, logs, variant))
     return Judged(tuple(scores), tuple(_alarm(truth, one) for one in real if one.id not in about))
+
+
+def _first(true: TrueIncident, own: Sequence[Incident]) -> Incident | None:
+    """Return the incident that a person reads first: of a run that died, the one that is said to have ended it."""
+    if true.ended_run and (fatal := [one for one in own if one.impact is Impact.FAILED]):
+        return fatal[0]
+    return next((one for one in own if not _early(true, one)), None)
 
 
 def _alarm(truth: Truth, one: Incident) -> FalseAlarm:
@@ -92,13 +100,27 @@ def _alarm(truth: Truth, one: Incident) -> FalseAlarm:
 
 
 def _about(true: TrueIncident, truth: Truth, told: Incident) -> bool:
-    """Tell whether a reported incident is about the job of a true one."""
-    if len(truth.runs) == 1 or true.run in told.run:
+    """Tell whether a reported incident is about the job of a true one: by its name, its files, or its hosts."""
+    if len(truth.runs) == 1:
         return True
-    if any(other.job in told.run for other in truth.runs):
-        return False
-    hosts = next(one.hosts for one in truth.runs if one.job == true.run)
+    named = [run.job for run in truth.runs if run.job in told.run] or [
+        run.job for run in truth.runs if any(_of_job(place.source, run) for place in _places(told))
+    ]
+    if named:
+        return true.run in named
+    hosts = next(run.hosts for run in truth.runs if run.job == true.run)
     return bool({told.culprit.host, *told.scope.hosts} & set(hosts))
+
+
+def _places(told: Incident) -> list[Place]:
+    causes = [evidence.first for evidence in told.evidence if evidence.role is Role.CAUSE]
+    return [told.first_cause, *causes] if told.first_cause is not None else causes
+
+
+def _of_job(source: str, run: TrueRun) -> bool:
+    """Tell whether a file is a job's: its name, or that of one of its hosts, is part of the path."""
+    parts = Path(source).parts
+    return run.job in source or any(part == host or part.startswith(f"{host}.") for part in parts for host in run.hosts)
 
 
 def _early(true: TrueIncident, told: Incident) -> bool:

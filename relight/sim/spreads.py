@@ -113,8 +113,8 @@ def _not_responding(stage: Stage, host: Host, fenced_s: float, back_s: float) ->
         launchers.controller(tape, back_s + 45, unexpected, _mark(stage))
         launchers.controller(tape, back_s + 46, f"Killing JobId={job.id} on failed node {host.name}")
     else:
-        launchers.controller(tape, fenced_s, f"error: Nodes {host.name} not responding, setting DOWN")
-        launchers.controller(tape, fenced_s + 0.1, f"Killing JobId={job.id} on failed node {host.name}")
+        launchers.controller(tape, fenced_s, f"error: Nodes {host.name} not responding, setting DOWN", _mark(stage))
+        launchers.controller(tape, fenced_s + 0.1, f"Killing JobId={job.id} on failed node {host.name}", _mark(stage))
     launchers.controller(tape, fenced_s + 2, f"_job_complete: JobId={job.id} cancelled by node failure")
 
 
