@@ -62,6 +62,8 @@ def trained(tape: Tape, rng: Random, job: Job, course: Course) -> None:
         step += 1
         figures = _figures(rng, job, step, time_s, took, course)
         for line in _said(say, job, step):
+            if time_s >= course.stops_s:
+                break  # it ended in the middle of a checkpoint
             mark = course.mark if time_s >= course.turns_s and line is say["step"][job.framework] else None
             tape.app(time_s, job, job.speaker, _filled(job, line, time_s, figures), mark)
             time_s += rng.uniform(3, 9) if line is say["save_begin"][job.framework] else 0.002

@@ -56,11 +56,12 @@ class Clock:
         self.now_s += duration_s
 
 
-def test_what_is_streamed_are_the_bytes_of_the_files(log: EmbeddedLog, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rate", [2_000, 1e7])
+def test_what_is_streamed_are_the_bytes_of_the_files(log: EmbeddedLog, tmp_path: Path, rate: float) -> None:
     clock, world = Clock(), simulated(OPTIONS)
     truth = write(world, tmp_path)
     with log:
-        assert send(files(world), log, 2000, clock.ms, clock.wait) == truth.lines
+        assert send(files(world), log, rate, clock.ms, clock.wait) == truth.lines
         streamed: dict[str, bytes] = defaultdict(bytes)
         for shipped, record in records(log):
             own, value = streamed[shipped.stream], record.value or b""

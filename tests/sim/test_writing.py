@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -81,6 +82,15 @@ def test_a_host_without_power_says_nothing_any_more() -> None:
     own = [entry.time_s for entry in world.tape if entry.host is stage.culprit.host]
     others = [entry.time_s for entry in world.tape if entry.host not in (None, stage.culprit.host)]
     assert max(own) < stage.at_s < max(others)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_run_makes_no_progress_after_its_fault(seed: int) -> None:
+    world = simulated(Options(seed=seed, hosts=1, days=0.05, scenario="cuda-out-of-memory"))
+    stage = world.stages[0]
+    speaker = stage.job.speaker
+    own = [e for e in world.tape if e.rank is speaker and e.time_s >= stage.at_s and e.job is stage.job]
+    assert not [e.text for e in own if re.search("iteration|'loss'|step:|step=|it/s|iter |saved|Saving|saving", e.text)]
 
 
 def test_the_culprit_of_a_silent_hang_is_the_only_rank_that_does_not_time_out() -> None:
