@@ -10,7 +10,7 @@ from relight.cli import main
 from relight.sim.streaming import CHUNK_BYTES, Sending, send
 from relight.sim.telling import write
 from relight.sim.world import Options, World, simulated
-from relight.sim.writing import texts
+from relight.sim.writing import Text, texts
 from relight.topics import LOGS, specs
 from relight.transports.embedded import EmbeddedLog
 from relight.transports.port import Partition, Record
@@ -75,6 +75,13 @@ def test_what_is_streamed_are_the_bytes_of_the_files(log: EmbeddedLog, tmp_path:
         f"/var/log/sim/{path.relative_to(logs)}": path.read_bytes() for path in logs.rglob("*") if path.is_file()
     }
     assert streamed == expected
+
+
+def test_a_chunk_is_cut_between_lines_before_it_is_too_long() -> None:
+    text = Text("n1/syslog", "n1", [(float(number), "x" * 999) for number in range(200)])
+    chunks = [chunk.value or b"" for chunk in Sending([text], "c1", "g").chunks([("n1/syslog", "x" * 999)] * 200, 1)]
+    assert len(chunks) == 4
+    assert all(len(chunk) <= CHUNK_BYTES and chunk.endswith(b"x\n") for chunk in chunks)
 
 
 def test_it_takes_as_long_as_the_rate_says(log: EmbeddedLog) -> None:
