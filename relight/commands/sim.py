@@ -113,16 +113,18 @@ def write(out: Path, **given: Any) -> None:
 def stream(resolved: "Resolved", rate: float, recent: bool, **given: Any) -> None:
     """Send the lines of a simulated cluster to relight.logs, as shippers of its hosts would."""
     import time
+    from dataclasses import replace
 
     from relight.progress import progress
     from relight.sim.streaming import Sending, send
+    from relight.sim.world import simulated
     from relight.sim.writing import texts
     from relight.transports.opening import open_log, place
 
     settings = resolved.settings
-    if recent:
-        given["start_s"] = float(int(time.time() - given["days"] * 86_400))
     world = _simulated(given)
+    if recent:
+        world = simulated(replace(world.options, start_s=time.time() - (world.end_s - world.start_s)))
     lines = texts(world.tape, world.layout, world.options.seed, world.options.loss)
     sending = Sending(lines, settings.cluster.name, f"sim-{world.options.seed}")
     with open_log(settings) as log, progress(sending.total, "streaming", "lines", 20_000) as advance:

@@ -1,6 +1,7 @@
 """Streaming: the same bytes as in the files, in a shipper's records, at the rate that was asked for."""
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,12 @@ from schemas.shipped import Shipped
 OPTIONS = Options(seed=5, hosts=2, days=0.03, scenario="gpu-off-bus", loss=0.05)
 
 
+def lines(world: World) -> list[Text]:
+    return list(texts(world.tape, world.layout, world.options.seed, world.options.loss))
+
+
 def files(world: World) -> Sending:
-    return Sending(texts(world.tape, world.layout, world.options.seed, world.options.loss), "c1", "sim-5")
+    return Sending(lines(world), "c1", "sim-5")
 
 
 def records(log: EmbeddedLog) -> list[tuple[Shipped, Record]]:
@@ -108,6 +113,14 @@ def test_lines_of_one_host_are_shipped_by_it_and_those_of_many_by_the_controller
         hosts = {shipped.stream: shipped.host for shipped, _ in records(log)}
     assert set(hosts.values()) <= {*names, "ctl01"}
     assert names <= set(hosts.values())
+
+
+def test_another_beginning_shifts_all_lines_and_changes_nothing_else() -> None:
+    first = simulated(OPTIONS)
+    other = simulated(replace(OPTIONS, start_s=first.start_s + 1_000_000))
+    assert other.end_s - first.end_s == pytest.approx(1_000_000)
+    assert [text.path for text in lines(other)] == [text.path for text in lines(first)]
+    assert [len(text.lines) for text in lines(other)] == [len(text.lines) for text in lines(first)]
 
 
 def relight(*arguments: object) -> Result:
