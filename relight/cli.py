@@ -22,6 +22,7 @@ from relight.commands import (
     pipeline,
     playbooks,
     recovery,
+    sim,
 )
 from relight.commands.errors import MISUSE, OneLine, mistakes
 from schemas.vocabulary import Impact, Severity
@@ -280,6 +281,7 @@ for command in (
     pipeline.agent,
     pipeline.run,
     pipeline.replay,
+    sim.sim,
 ):
     main.add_command(command)
 for command in (learning.verdict, learning.unknown):

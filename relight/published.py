@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel
 
 from relight import __version__
+from relight.sim.truth import Truth
 from relight.topics import LOGS, TOPICS, Topic
 from schemas.command import CommandOutcome, CommandWithdrawal, RecoveryCommand, Request
 from schemas.events import EVENT_TYPES, SPEC, EventType
@@ -33,6 +34,7 @@ MODELS: Final[dict[str, type[BaseModel]]] = {
     "command-outcome": CommandOutcome,
     "request": Request,
     "verdict": Verdict,
+    "truth": Truth,
 }
 
 
