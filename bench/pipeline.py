@@ -108,7 +108,8 @@ def latency(parent: Path, rate: int, seconds: int, faults: int) -> list[float]:
         own.start("diagnose", "match")
         own.start("diagnose", "correlate")
         _until(lambda: sum(log.positions("relight.match", LOGS).values()) >= len(files) // 2)
-        stop, written, seen = threading.Event(), {}, {}
+        stop, written = threading.Event(), {}
+        seen: dict[int, float] = {}
         threads = [
             threading.Thread(target=_load, args=(files[:8], rate, stop)),
             threading.Thread(target=_watch, args=(own, seen, stop)),
@@ -241,7 +242,8 @@ def one_line_a_record(parent: Path, lines: int) -> float:
 
 def _steady(log: EventLog, size: float) -> float:
     """Return how much of `size` is matched in a second (millionth parts of it), between a fifth and the end of it."""
-    total, points = 0, []
+    total = 0
+    points: list[tuple[float, int]] = []
     while not points or points[-1][1] < total or not total:
         total = sum(span.end for span in log.spans(LOGS).values())
         points.append((time.monotonic(), sum(log.positions("relight.match", LOGS).values())))

@@ -9,16 +9,22 @@ from typing import Final
 
 import hyperscan
 
-from diagnose.matching.database import VETOES
+from diagnose.detectors.trial import TrialError, fires
+from diagnose.matching.database import VETOES, WHOLE
 from diagnose.matching.dialect import PatternError, confirming, nominating, tokens_of
 from diagnose.matching.pieces import fixed_characters
 from diagnose.rules import Rule, RuleError
 from schemas.captures import Capture
+from schemas.detect import Detect
 from schemas.faults import faults_matching
+from schemas.metrics import conversions, number, reading
 from schemas.record import Decoder
+from schemas.signature import Signature
 from schemas.vocabulary import Kind
 
 FIXED_CHARACTERS: Final = 4
+COUNTERS: Final = frozenset({"step", "total_steps", "epoch"})
+"""What a pattern of `values` may capture beside metrics: where the run stands."""
 
 _ALIKE: Final = 0.85
 """How alike (0 to 1) an unread name of a capture is to a read one to be taken for a slip of the pen."""
@@ -56,6 +62,9 @@ def accepts(rule: Rule, message: bytes) -> bool:
 
 
 def _own_lines(rule: Rule, decoder: Decoder) -> Iterator[str]:
+    if rule.signature.detect:
+        yield from _own_series(rule.signature, rule.signature.detect)
+        return
     nominated = _nominator(rule)
     for line in rule.signature.match:
         if not _any_line_accepted(rule, decoder, line):
@@ -65,6 +74,28 @@ def _own_lines(rule: Rule, decoder: Decoder) -> Iterator[str]:
     for line in rule.signature.not_match:
         if _any_line_accepted(rule, decoder, line):
             yield f"`not_match` line matches: {line}"
+    for pattern in rule.signature.values:
+        if not any(_reads(pattern, decoder(line.encode()).message) for line in rule.signature.match):
+            yield f"`values` pattern reads no number from any `match` line: {pattern}"
+
+
+def _reads(pattern: str, message: bytes) -> bool:
+    """Tell whether a pattern of `values` captures something, and everything that it captures is a number."""
+    found = confirming(pattern).search(message)
+    told = {k.decode(): v.decode("latin-1") for k, v in found.groupdict().items() if v} if found else {}
+    return bool(told) and all((number(v) if k in COUNTERS else reading(k, v)) is not None for k, v in told.items())
+
+
+def _own_series(signature: Signature, detect: Detect) -> Iterator[str]:
+    for wanted, series in (("match", signature.match), ("not_match", signature.not_match)):
+        for one in series:
+            try:
+                fired = fires(detect, one)
+            except TrialError as error:
+                yield f"`{wanted}`: {error}"
+                continue
+            if fired != (wanted == "match"):
+                yield f"`{wanted}` series {'fires' if fired else 'does not fire'}: {one}"
 
 
 def _any_line_accepted(rule: Rule, decoder: Decoder, line: str) -> bool:
@@ -73,7 +104,7 @@ def _any_line_accepted(rule: Rule, decoder: Decoder, line: str) -> bool:
 
 def _nominator(rule: Rule) -> Callable[[bytes], bool]:
     """Return what tells whether the scanning engine points a line out for a rule."""
-    whole = rule.signature.kind is Kind.PROGRESS
+    whole = rule.signature.kind in WHOLE
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
     database.compile(expressions=[n.encode() for p in rule.signature.patterns for n in nominating(p, whole=whole)])
 
@@ -103,6 +134,19 @@ def _patterns_compile(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
             nominating(pattern)
         except PatternError as error:
             yield f"pattern `{pattern}`: {error}"
+
+
+def _values_are_metrics(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
+    for pattern in rule.signature.values:
+        try:
+            captured = {g.decode() for g in confirming(pattern).groupindex}
+        except PatternError as error:
+            yield f"`values` pattern `{pattern}`: {error}"
+            continue
+        if not captured:
+            yield f"`values` pattern `{pattern}` captures nothing"
+        for name in sorted(captured - COUNTERS - set(conversions())):
+            yield f"`values` captures `{name}`, which is no metric (schemas/metrics.yaml), `step` or `epoch`"
 
 
 def _something_is_fixed(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
@@ -178,6 +222,7 @@ def _own_lines_differ(rule: Rule, known: Mapping[str, Rule]) -> Iterator[str]:
 _Lint = Callable[[Rule, Mapping[str, Rule]], Iterator[str]]
 _LINTS: Final[tuple[_Lint, ...]] = (
     _patterns_compile,
+    _values_are_metrics,
     _something_is_fixed,
     _identity_is_captured,
     _captures_are_used,

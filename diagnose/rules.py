@@ -49,6 +49,16 @@ class Catalogue:
         """Return the signatures by their ids."""
         return MappingProxyType({s.id: s for s in self.signatures})
 
+    @cached_property
+    def detectors(self) -> Mapping[str, Mapping[str, Signature]]:
+        """Return the detectors that look at series of each metric, by their ids."""
+        found: dict[str, dict[str, Signature]] = {}
+        for signature in self.signatures:
+            detect = signature.detect
+            for metric in detect.metric if detect and not detect.score.of_a_job else ():
+                found.setdefault(metric, {})[signature.id] = signature
+        return MappingProxyType(found)
+
 
 def catalogue_of(rules: Iterable[Rule]) -> Catalogue:
     """Return the catalogue that these rules make; a later rule replaces an earlier one of the same id."""
@@ -80,7 +90,16 @@ def read_rules(file: Traversable | Path) -> list[Rule]:
     Raises:
         RuleError: the file is not YAML, or a rule in it is not a signature.
     """
-    return list(_rules(str(file), file.read_bytes().decode("utf-8", "replace")))
+    return rules_in(str(file), file.read_bytes().decode("utf-8", "replace"))
+
+
+def rules_in(name: str, text: str) -> list[Rule]:
+    """Return the rules of a file that is called `name` and holds this text.
+
+    Raises:
+        RuleError: the text is not YAML, or a rule in it is not a signature.
+    """
+    return list(_rules(name, text))
 
 
 def _rules(name: str, text: str) -> Iterator[Rule]:

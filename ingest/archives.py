@@ -1,6 +1,7 @@
 """Opens compressed files and tar archives by what they contain, as streams of bounded memory; writes nothing to disk.
 
-Layers come off whatever the file's name says: gzip, zstd, xz, bzip2, one inside the other too. All bytes that can be
+Layers come off whatever the file's name says: gzip, zstd, xz, bzip2, one inside the other too. What lies below and is
+no log but known, such as a dump, comes as the lines that show it. All bytes that can be
 had are given before a stream says `Unreadable`; of xz and bzip2 up to 1 KiB in front of a corrupt place is lost.
 """
 
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from ingest import codecs, spool
 from ingest.errors import Unreadable
+from ingest.renderings.table import rendering_of
 
 if TYPE_CHECKING:
     from ingest.spool import Blocks, PlainFile
@@ -98,7 +100,8 @@ def open_stream(path: str, name: str) -> Blocks | PlainFile:
     except Unreadable:
         file.close()
         raise
-    return file if plain else _peeled(spool.Blocks(name, codecs.blocks(file.read), file))
+    stream = file if plain else _peeled(spool.Blocks(name, codecs.blocks(file.read), file))
+    return _rendered(stream) or stream
 
 
 def open_member(path: str, member: str) -> Blocks:
@@ -128,6 +131,12 @@ def _peeled(stream: Blocks) -> Blocks:
     return stream
 
 
+def _rendered(stream: Blocks | PlainFile) -> spool.Rendered | None:
+    """Return the lines that show a stream which is no log but known (see `ingest.renderings`), else `None`."""
+    rendering = rendering_of(stream.label, stream.peek(spool.HEAD_BYTES))
+    return None if rendering is None else spool.Rendered(stream.label, rendering.render(stream), stream)
+
+
 def _member(blocks: Iterator[bytes], info: tarfile.TarInfo, name: str, label: str, depth: int) -> Iterator[Member]:
     packed = spool.Blocks(label, blocks)
     stream = _peeled(packed)
@@ -138,7 +147,8 @@ def _member(blocks: Iterator[bytes], info: tarfile.TarInfo, name: str, label: st
         except Unreadable as error:
             yield Member(name, spool.Blocks(label, _failing(error)), info.mtime, None)
     else:
-        yield Member(name, stream, info.mtime, info.size if stream is packed else None)
+        shown = _rendered(stream) or stream
+        yield Member(name, shown, info.mtime, info.size if shown is packed else None)
 
 
 def _content(tar: tarfile.TarFile, info: tarfile.TarInfo, forward: _Forward) -> Iterator[bytes]:

@@ -50,7 +50,8 @@ class Input:
     """A source with the way to its bytes. Can be pickled; standard input as long as the process lives that took it.
 
     `archive` is the path of the tar archive that it is a member of, under the name `member`: to read several members
-    of one archive, go through `archives.members(archive)` once.
+    of one archive, go through `archives.members(archive)` once. `rendered`: it is no log, and read as the lines that
+    show it.
     """
 
     source: Source
@@ -58,6 +59,7 @@ class Input:
     plain: bool = True
     archive: str | None = None
     member: str = ""
+    rendered: bool = False
 
     @property
     def seekable_path(self) -> Path | None:
@@ -198,17 +200,18 @@ class _Finder:
     def _file(self, path: str, name: str, parts: tuple[str, ...], status: os.stat_result, *, named: bool) -> None:
         try:
             with archives.open_stream(path, name) as stream:
-                head = stream.peek(spool.HEAD_BYTES) or stream.read(1)
+                rendered = isinstance(stream, spool.Rendered)
+                head = b"" if rendered else stream.peek(spool.HEAD_BYTES) or stream.read(1)
                 if archives.is_tar(head):
                     self._archive(stream, path, name, parts)
-                elif not named and (reason := spool.binary(stream)):
+                elif not named and not rendered and (reason := spool.binary(stream)):
                     self.skipped.append(Skipped(name, reason))
                 else:
                     plain = isinstance(stream, spool.PlainFile)
                     source = Source(
                         name, parts, self.origin_of(parts), status.st_mtime, status.st_size if plain else None
                     )
-                    self.inputs.append(Input(source, path, plain))
+                    self.inputs.append(Input(source, path, plain, rendered=rendered))
         except Unreadable as error:
             self._problem(name, error.reason)
 
@@ -216,14 +219,15 @@ class _Finder:
         empty = True
         for member in archives.walk(stream, name):
             empty = False
+            rendered = isinstance(member.stream, spool.Rendered)
             below = tuple(part.removesuffix("!") for part in _shown(member.name).split("/"))
             shown = f"{name}!/{_shown(member.name)}"
             try:
                 if any(part.startswith(".") for part in below):
                     continue
-                if not member.stream.peek(1):
+                if not rendered and not member.stream.peek(1):
                     member.stream.read(1)
-                if reason := spool.binary(member.stream):
+                if not rendered and (reason := spool.binary(member.stream)):
                     self.skipped.append(Skipped(shown, reason))
                     continue
             except Unreadable as error:
@@ -231,7 +235,7 @@ class _Finder:
                 continue
             path_parts = (*parts, *below)
             source = Source(shown, path_parts, self.origin_of(path_parts), member.modified_s, member.size_bytes)
-            self.inputs.append(Input(source, path, plain=False, archive=path, member=member.name))
+            self.inputs.append(Input(source, path, False, path, member.name, rendered))
         if empty:
             self._problem(name, "An empty archive")
 

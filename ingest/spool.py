@@ -194,3 +194,7 @@ class Blocks(io.RawIOBase):
         except codecs.DAMAGE as error:
             self._error = Unreadable(self.label, f"damaged data: {error}")
         return b""
+
+
+class Rendered(Blocks):
+    """The lines that show a file which is no log. None is made before it is read."""

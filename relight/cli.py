@@ -11,7 +11,18 @@ import click
 from diagnose.correlation.jobs import Grouping
 from diagnose.rules import RuleError
 from relight import __version__
-from relight.commands import completion, deadletters, incidents, keys, operate, pipeline, playbooks, recovery
+from relight.commands import (
+    completion,
+    deadletters,
+    incidents,
+    keys,
+    learning,
+    metrics,
+    operate,
+    pipeline,
+    playbooks,
+    recovery,
+)
 from relight.commands.errors import MISUSE, OneLine, mistakes
 from schemas.vocabulary import Impact, Severity
 
@@ -73,6 +84,12 @@ _rules_option = click.option(
     type=click.Choice([s.value for s in Severity]),
     help="Exit with status 1 if a run failed, or suffered an incident of at least this severity.",
 )
+@click.option(
+    "--verdicts",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="What people found right and wrong before: a file of `relight rules stats --format json`.",
+)
 @_rules_option
 def scan(
     paths: tuple[str, ...],
@@ -81,6 +98,7 @@ def scan(
     group: str,
     jobs: int,
     fail_on: str | None,
+    verdicts: Path | None,
     own_rules: tuple[Path, ...],
 ) -> None:
     """Find out why a run failed, from its logs alone.
@@ -94,11 +112,12 @@ def scan(
     gc.enable()
     gc.freeze()
     with mistakes():
+        record = _record(verdicts)
         try:
             discovery = found(paths)
             size = sum(i.source.size_bytes or 0 for i in discovery.inputs)
             with progress(size) as advance:
-                report = scan_inputs(discovery, own_rules, Grouping(group), _workers(jobs, size), advance)
+                report = scan_inputs(discovery, own_rules, Grouping(group), _workers(jobs, size), advance, record)
         except NothingToScan as error:
             raise OneLine("\n".join(f"{p.path}: {p.reason}" for p in error.problems)) from None
     for problem in report.scanned.problems:
@@ -113,6 +132,18 @@ def scan(
 def _counts(incident: Any, at_least: Severity) -> bool:
     hurt = incident.impact is not Impact.NONE
     return hurt and incident.severity.rank >= at_least.rank
+
+
+def _record(verdicts: Path | None) -> Any:
+    """Return what people found right and wrong before, as a file has it."""
+    from diagnose.correlation.conclusion import NOBODY
+
+    if verdicts is None:
+        return NOBODY
+    from relight.learning.figures import NoRecord, read_record
+
+    with mistakes(NoRecord):
+        return read_record(verdicts)
 
 
 def _workers(jobs: int, size_bytes: int) -> int:
@@ -235,11 +266,14 @@ for command in (
     operate.doctor,
     deadletters.deadletters,
     incidents.incidents,
+    metrics.metrics,
+    learning.learn,
     playbooks.playbooks,
     recovery.commands,
     keys.keys,
     completion.completion,
     pipeline.ship,
+    pipeline.receive,
     pipeline.diagnose,
     pipeline.index,
     pipeline.remediate,
@@ -248,3 +282,7 @@ for command in (
     pipeline.replay,
 ):
     main.add_command(command)
+for command in (learning.verdict, learning.unknown):
+    incidents.incidents.add_command(command)
+rules.add_command(learning.rule_stats)
+playbooks.playbooks.add_command(learning.playbook_stats)

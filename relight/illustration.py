@@ -8,21 +8,26 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from diagnose.correlation.conclusion import Conclusion
+from diagnose.learning.kinds import UNEXPLAINED
 from ingest.errors import Unreadable
 from ingest.excerpts import excerpts, head, tail
 from ingest.redaction import shown
 from ingest.sources import Input
 from schemas.incident import ContextLine, Evidence, Incident, Place, Role, Surprise
 from schemas.signal import SourceRead
-from schemas.vocabulary import Impact
+from schemas.vocabulary import Impact, Outcome
 
 CONTEXT_LINES: Final = 4
 EVIDENCES_WITH_CONTEXT: Final = 12
 _UNIT_LINES: Final = 40
-_UNEXPLAINED: Final = frozenset({"unknown", "launcher.worker_exit", "comm.collective_timeout", "comm.peer_reset"})
 _SAMPLE_BYTES: Final = 32 * 1024
 _SAMPLES_BYTES: Final = 1024 * 1024
+_HEALTHY_BYTES: Final = 8 * 1024
+_HEALTHY_SOURCES: Final = 4
+"""Of a run that went well so much is read of the beginning and of the end of so many sources."""
+_SILENT_S: Final = 60.0
 
+_Read = tuple[Input, SourceRead]
 _Spot = tuple[str, int]
 _Context = Mapping[_Spot, tuple[ContextLine, ...]]
 
@@ -30,13 +35,14 @@ _Context = Mapping[_Spot, tuple[ContextLine, ...]]
 def illustrated(concluded: Conclusion, inputs: Sequence[Input], read: Sequence[SourceRead]) -> Iterator[Incident]:
     """Yield the incidents with context lines, and those that nothing explains with their surprises."""
     by_name = {found.source.name: found for found in inputs}
-    lines = {source.source: source.lines for source in read}
-    sources_of = {run.name: [lane.source for lane in run.lanes] for run in concluded.runs}
+    reads = {source.source: (by_name[source.source], source) for source in read}
+    sources_of = {run.name: _logs(reads[lane.source] for lane in run.lanes) for run in concluded.runs}
+    healthy = [sources_of[run.name] for run in concluded.runs if run.outcome is Outcome.SUCCEEDED]
     context = _context(_worth_context(concluded.incidents), by_name)
     for incident in concluded.incidents:
         update: dict[str, object] = {"evidence": tuple(_with_context(e, context) for e in incident.evidence)}
-        if incident.fault in _UNEXPLAINED and incident.impact is not Impact.NONE:
-            update["surprises"] = _surprises([by_name[name] for name in sources_of[incident.run]], lines)
+        if incident.fault in UNEXPLAINED and incident.impact is not Impact.NONE:
+            update["surprises"] = _surprises(incident, sources_of[incident.run], healthy)
         yield incident.model_copy(update=update)
 
 
@@ -78,25 +84,57 @@ def _window(place: Place) -> tuple[int, int, int]:
     return place.offset_bytes, before + CONTEXT_LINES, after + CONTEXT_LINES
 
 
-def _surprises(inputs: Sequence[Input], lines: Mapping[str, int]) -> tuple[Surprise, ...]:
-    """Compare the ends of sources with their beginnings."""
-    from diagnose.correlation.surprise import Sample, surprises  # costs a fifth of a second, and is rarely needed
+def _logs(sources: Iterable[_Read]) -> list[_Read]:
+    """Return the sources that are logs: a dump's lines do not change towards its end."""
+    return [(found, read) for found, read in sources if not found.rendered]
 
-    samples, each = [], max(2048, min(_SAMPLE_BYTES, _SAMPLES_BYTES // max(1, len(inputs))))
-    for found in inputs[: _SAMPLES_BYTES // each]:
-        try:
-            beginning, end = head(found, each), tail(found, each)
-        except (Unreadable, OSError):
-            continue  # its problem is in the report already
-        samples.append(
-            Sample(
-                source=found.source.name,
-                host=found.source.origin.host or found.source.name,
-                beginning=beginning.decode(errors="replace").splitlines()[:-1],
-                end=tuple(_numbered(end, lines[found.source.name], found.source.size_bytes or 0)),
+
+def _surprises(incident: Incident, own: Sequence[_Read], healthy: Sequence[Sequence[_Read]]) -> tuple[Surprise, ...]:
+    """Compare the ends of a run's sources with their beginnings, with each other, and with runs that went well."""
+    from diagnose.correlation.surprise import EARLIER, Sample, surprises  # costs a fifth of a second, rarely needed
+
+    each = max(2048, min(_SAMPLE_BYTES, _SAMPLES_BYTES // max(1, len(own))))
+    quiet_s = _quiet_s(source for _, source in own)
+    samples = []
+    for found, read in own[: _SAMPLES_BYTES // each]:
+        if (ends := _ends(found, each)) is not None:
+            lines = tuple(_numbered(ends[1], read.lines, found.source.size_bytes or 0))
+            samples.append(
+                Sample(
+                    source=found.source.name,
+                    host=found.source.origin.host or found.source.name,
+                    beginning=_texts(ends[0]),
+                    end=lines,
+                    rank=read.rank,
+                    silent=quiet_s is not None and read.last_s is not None and read.last_s <= quiet_s,
+                )
             )
-        )
-    return surprises(samples, shown)
+    said = (place.text for e in incident.evidence for place in (e.first, e.last))
+    return surprises(samples, shown, [_run(one) for one in healthy[:EARLIER]], said)
+
+
+def _run(sources: Sequence[_Read]) -> list[str]:
+    """Return lines of a run that went well."""
+    ends = (_ends(found, _HEALTHY_BYTES) for found, _ in sources[:_HEALTHY_SOURCES])
+    return [line for pair in ends if pair is not None for part in pair for line in _texts(part)]
+
+
+def _ends(found: Input, size: int) -> tuple[bytes, bytes] | None:
+    """Return the first and the last bytes of a source; `None` where it cannot be read, which was reported already."""
+    try:
+        return head(found, size), tail(found, size)
+    except (Unreadable, OSError):
+        return None
+
+
+def _texts(data: bytes) -> list[str]:
+    return data.decode(errors="replace").splitlines()[:-1]
+
+
+def _quiet_s(sources: Iterable[SourceRead]) -> float | None:
+    """Return when (Unix, seconds) a source must have ended to be one that fell silent: well before most others."""
+    ends = sorted(source.last_s for source in sources if source.last_s is not None)
+    return ends[len(ends) // 2] - _SILENT_S if len(ends) > 2 else None
 
 
 def _numbered(end: bytes, lines: int, size_bytes: int) -> Iterator[tuple[int, int, str]]:

@@ -17,6 +17,7 @@ from schemas.record import LogRecord
 from schemas.shipped import Shipped
 from schemas.signal import Signal
 from schemas.signature import Signature
+from schemas.verdict import Verdict
 
 MODELS: Final[dict[str, type[BaseModel]]] = {
     "log-record": LogRecord,
@@ -31,6 +32,7 @@ MODELS: Final[dict[str, type[BaseModel]]] = {
     "command-withdrawal": CommandWithdrawal,
     "command-outcome": CommandOutcome,
     "request": Request,
+    "verdict": Verdict,
 }
 
 

@@ -250,7 +250,7 @@ def asked(kind: RequestKind, by: str | None, *, cluster: str | None, **about: An
     """Return a request of the person who is logged in, or of whom is named. Raises: NoRequest."""
     try:
         return Request(
-            id=str(uuid.uuid4()), cluster=cluster, kind=kind, by=by or _person(), at_s=round(time.time(), 3), **about
+            id=str(uuid.uuid4()), cluster=cluster, kind=kind, by=by or person(), at_s=round(time.time(), 3), **about
         )
     except ValidationError as error:
         first = error.errors()[0]
@@ -279,7 +279,8 @@ def _until(until_s: float | None) -> str:
     return "" if until_s is None else f" until {stamp(until_s)} UTC"
 
 
-def _person() -> str:
+def person() -> str:
+    """Return the name of who is logged in."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

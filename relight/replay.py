@@ -22,7 +22,7 @@ from relight.transports.port import EventLog, Partition, Record
 from relight.transports.reading import batches
 from remediate.planner import Planner
 from schemas.events import Event, NotAnEvent, decoded, encoded
-from schemas.history import IncidentHistory, State
+from schemas.history import Happening, IncidentHistory, State
 from schemas.playbook import Playbook
 from schemas.remedy import BreakerClosed, BreakerOpened, Doing
 from schemas.signal import Tick
@@ -173,7 +173,7 @@ def _compare(
 ) -> None:
     for incident in sorted(recorded.keys() | now.keys()):
         was, would = recorded.get(incident, []), now.get(incident, [])
-        found.incidents += 1
+        found.incidents += "/" not in incident  # else it is a verdict
         found.events += len(would)
         found.same += sum(one == other for one, other in zip(was, would, strict=False))
         if was != would:
@@ -213,8 +213,8 @@ def _spot(incident: IncidentHistory) -> str:
 def _fold(name: str, events: Sequence[bytes]) -> IncidentHistory | None:
     if not events:
         return None
-    happened = [decoded(value) for value in events]
-    return IncidentHistory.of(name, [(e.data, e.time_s or 0.0) for e in happened])  # type: ignore[misc]
+    happened = [(e.data, e.time_s or 0.0) for e in map(decoded, events)]
+    return IncidentHistory.of(name, [(data, time_s) for data, time_s in happened if isinstance(data, Happening)])
 
 
 def _decision(event: Event | None) -> str | None:

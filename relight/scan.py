@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from diagnose.correlation.conclusion import conclude
+from diagnose.correlation.conclusion import NOBODY, conclude
 from diagnose.correlation.jobs import Grouping
+from diagnose.learning.record import Record
 from ingest import sources
 from ingest.names import origin_of
 from ingest.sources import Discovery, discover
@@ -43,8 +44,9 @@ def scan(
     grouping: Grouping = Grouping.AUTO,
     jobs: int = 1,
     advance: Advance = lambda count: None,
+    record: Record = NOBODY,
 ) -> ScanReport:
-    """Scan what was discovered.
+    """Scan what was discovered; `record` says how often each signature was right before.
 
     Raises:
         RuleError: a rule file has a mistake.
@@ -59,7 +61,7 @@ def scan(
     problems = list(_problems(discovery, read))
     if problems and not any(source.lines or not source.problem for source in read):
         raise NothingToScan(problems)
-    concluded = conclude(read, signals, resolver(catalogue), grouping)
+    concluded = conclude(read, signals, resolver(catalogue), grouping, record)
     return ScanReport(
         relight=__version__,
         runs=concluded.runs,

@@ -34,7 +34,8 @@ class Topic:
 
 TOPICS: Final = (
     Topic(LOGS, "source (host and stream)", "chunks of log lines, or one line a record", "shippers", 3, False),
-    Topic(SIGNALS, "cluster", "signals, what is read of each source, and ticks", "match, correlate", 7),
+    Topic(SIGNALS, "cluster", "signals, what is read of each source, verdicts, and ticks",
+          "match, correlate, remediate", 7),
     Topic(INCIDENTS, "cluster", "the events of every incident: the source of truth", "correlate, remediate", None),
     Topic(COMMANDS, "target", "recovery commands", "remediate", 7, False),
     Topic(OUTCOMES, "cluster", "what became of commands", "orchestrators", 7),

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from schemas import command, history, remedy, signal
+from schemas import command, history, remedy, signal, verdict
 from schemas.deadletter import RecordRefused, RecordRetried
 from schemas.record import LATEST_S
 from schemas.shipped import MOST
@@ -48,10 +48,11 @@ class EventType:
 EVENT_TYPES: Final = (
     EventType("signal.matched", signal.Signal, "relight.signals", "match"),
     EventType("signal.withdrawn", signal.Withdrawn, "relight.signals", "match"),
-    EventType("source.read", signal.SourceRead, "relight.signals", "match"),
+    EventType("source.read", signal.SourceRead, "relight.signals", "match", version=2),
     EventType("sources.heard", signal.Heard, "relight.signals", "match"),
     EventType("job.placed", signal.Placement, "relight.signals", "hooks of schedulers, other tools"),
     EventType("tick.passed", signal.Tick, "relight.signals", "correlate"),
+    EventType("verdict.admitted", verdict.VerdictAdmitted, "relight.signals", "remediate"),
     EventType("incident.opened", history.IncidentOpened, "relight.incidents", "correlate"),
     EventType("evidence.added", history.EvidenceAdded, "relight.incidents", "correlate"),
     EventType("evidence.dropped", history.EvidenceDropped, "relight.incidents", "correlate"),
@@ -60,6 +61,7 @@ EVENT_TYPES: Final = (
     EventType("incident.resolved", history.IncidentResolved, "relight.incidents", "correlate", version=2),
     EventType("incident.reopened", history.IncidentReopened, "relight.incidents", "correlate"),
     EventType("incident.merged", history.IncidentMerged, "relight.incidents", "correlate"),
+    EventType("incident.judged", verdict.IncidentJudged, "relight.incidents", "correlate"),
     EventType("command.planned", remedy.CommandPlanned, "relight.incidents", "remediate"),
     EventType("command.blocked", remedy.CommandBlocked, "relight.incidents", "remediate"),
     EventType("command.approved", remedy.CommandApproved, "relight.incidents", "remediate"),
@@ -80,6 +82,7 @@ EVENT_TYPES: Final = (
     EventType("command.withdrawn", command.CommandWithdrawal, "relight.commands", "remediate"),
     EventType("outcome.reported", command.CommandOutcome, "relight.outcomes", "orchestrators"),
     EventType("request.made", command.Request, "relight.control", "the command line, other tools"),
+    EventType("verdict.given", verdict.Verdict, "relight.control", "the command line, other tools"),
     EventType("snapshot.taken", SnapshotPart, "relight.snapshots", "match, correlate, remediate"),
     EventType("record.refused", RecordRefused, "relight.deadletters", "every stage"),
     EventType("record.retried", RecordRetried, "relight.deadletters", "relight deadletters retry"),

@@ -42,6 +42,8 @@ class Signal(Model):
     While a source is being followed a signal is said again when it has grown: of two with one id, the one that was
     said when more of the source had been read (`read_to`, bytes) holds. `vouched`: a trusted shipper says that it comes
     from this host; otherwise the host is what a line or a name says. `attested`: it knows who wrote the lines, too.
+    `pace_s` and `pause_s`: the median and the longest time from one line of progress to the next (seconds), where
+    lines tell times.
     """
 
     id: str
@@ -65,6 +67,8 @@ class Signal(Model):
     provenance: Provenance = Provenance.UNKNOWN
     vouched: bool = False
     attested: bool = False
+    pace_s: float | None = None
+    pause_s: float | None = None
 
 
 class SourceRead(Model):
@@ -73,7 +77,7 @@ class SourceRead(Model):
     `bytes_read` counts decompressed bytes. `first_s` and `last_s` are the earliest and latest times (Unix, seconds)
     seen in its matched, first and last lines; `problem` says why reading stopped early. `heard_s` is when the shipper
     of a followed source found nothing more to read (Unix, seconds, its host's clock): the source was silent, not late.
-    `placed`: its name tells the host or the rank, and not which run it is.
+    `placed`: its name tells the host or the rank, and not which run it is. `complete`: nothing more will come of it.
     """
 
     source: str
@@ -91,6 +95,7 @@ class SourceRead(Model):
     first_s: float | None = None
     last_s: float | None = None
     heard_s: float | None = None
+    complete: bool = False
     problem: str | None = None
 
 

@@ -4,6 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from schemas.detect import Detect
 from schemas.faults import FaultName, fault_classes
 from schemas.model import Model
 from schemas.vocabulary import Culprit, Domain, Kind, Provenance, RetryOutlook, Severity
@@ -16,9 +17,10 @@ Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=8)]
 
 
 class Signature(Model):
-    """What relight knows about one message that a training cluster prints.
+    """What relight knows about one message that a training cluster prints, or about a number that is out of bounds.
 
-    `docs/rules.md` tells authors what each field is for and how patterns are read.
+    `docs/rules.md` tells authors what each field is for and how patterns are read. It is found by its patterns, or by
+    `detect`; the `match` and `not_match` of a detector are series instead of lines.
     """
 
     id: SignatureId
@@ -27,8 +29,10 @@ class Signature(Model):
     kind: Kind = Kind.FAULT
     severity: Severity = Severity.ERROR
     fault: FaultName | None = None
-    patterns: tuple[Line, ...] = Field(alias="pattern", min_length=1)
+    patterns: tuple[Line, ...] = Field(alias="pattern", default=())
     unless: tuple[Line, ...] = ()
+    values: tuple[Line, ...] = ()
+    detect: Detect | None = None
     table: Annotated[str, StringConstraints(pattern=r"^[a-z]+$")] | None = None
     identity: tuple[str, ...] = ()
     explains: tuple[str, ...] = ()
@@ -48,8 +52,16 @@ class Signature(Model):
     def _single_values_are_lists_of_one(cls, fields: object) -> object:
         if not isinstance(fields, dict):
             return fields
-        several = ("from", "pattern", "unless", "identity", "explains", "match", "not_match")
+        several = ("from", "pattern", "unless", "values", "identity", "explains", "match", "not_match")
         return {k: [v] if k in several and isinstance(v, str) else v for k, v in fields.items()}
+
+    @model_validator(mode="after")
+    def _it_is_found_in_one_way(self) -> Self:
+        if bool(self.patterns) == bool(self.detect):
+            raise ValueError("a signature has a `pattern:`, or it is a detector and has `detect:`")
+        if self.detect and (self.kind is not Kind.FAULT or self.table or self.unless or self.identity):
+            raise ValueError("a detector finds a `fault:`; it has neither `table`, `unless` nor `identity`")
+        return self
 
     @model_validator(mode="after")
     def _a_fault_has_a_class_and_nothing_else_has(self) -> Self:

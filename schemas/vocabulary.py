@@ -32,13 +32,17 @@ class Impact(StrEnum):
 
 
 class Provenance(StrEnum):
-    """Who wrote a line. `unknown` where nothing vouches for it, as in a file that someone handed over."""
+    """Who wrote a line. `unknown` where nothing vouches for it, as in a file that someone handed over.
+
+    `monitor`: a monitoring system says what it has measured or concluded. It has seen nothing itself.
+    """
 
     KERNEL = "kernel"
     APP = "app"
     SCHEDULER = "scheduler"
     CONTAINER = "container"
     FABRIC = "fabric"
+    MONITOR = "monitor"
     UNKNOWN = "unknown"
 
 
@@ -80,6 +84,7 @@ class Kind(StrEnum):
 
     `fault`: something broke. `start`, `progress`, `success`: where the run's story stands.
     `teardown`: what a machine says while it is being taken down; it explains nothing.
+    `reading`: the line tells numbers of a machine, and nothing about a run.
     `noise`: the line is no evidence, whatever else matches it (advice, echoed settings, known harmless errors).
     """
 
@@ -88,6 +93,7 @@ class Kind(StrEnum):
     PROGRESS = "progress"
     SUCCESS = "success"
     TEARDOWN = "teardown"
+    READING = "reading"
     NOISE = "noise"
 
 

@@ -1,18 +1,30 @@
 """Blame: the culprit of a finding, named by what survives a reboot, and the scope of a fault."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from diagnose.correlation.evidence import Finding
 from schemas.captures import Capture
 from schemas.incident import Blamed, Scope
 from schemas.vocabulary import Culprit
 
+COMPARED: Final = frozenset({"flight-recorder.mismatch", "stacks.main-thread"})
+"""Signatures that are about the ranks that differ from the others: all of them are the culprit."""
 
-def culprit(finding: Finding, host_of: Mapping[int, str], world: Sequence[int]) -> Blamed:
-    """Return who is to blame: the sort of thing that the signature blames, as exactly as its evidence tells."""
+_NAMED: Final = 8
+"""So many ranks are named; of more it is said how many."""
+
+
+def culprit(finding: Finding, host_of: Mapping[int, str], waited_for: Sequence[int]) -> Blamed:
+    """Return who is to blame: the sort of thing that the signature blames, as exactly as its evidence tells.
+
+    Where ranks waited in vain, those are that they waited for, `waited_for` unless a line names them.
+    """
     signal, told = finding.first.signal, finding.captures
     if finding.fault == "comm.collective_timeout":
-        return _absent(_missing(finding, world), host_of)
+        return _ranks(_missing(finding) or waited_for, host_of)
+    if len(finding.ranks) > 1 and finding.signature.id in COMPARED:
+        return _ranks(finding.ranks, host_of)
     rank = signal.rank
     host = told.get(Capture.HOST) or signal.host or (host_of.get(rank) if rank is not None else None)
     gpu = (
@@ -33,13 +45,30 @@ def culprit(finding: Finding, host_of: Mapping[int, str], world: Sequence[int]) 
     return blamed.model_copy(update={"name": _named(blamed)})
 
 
-def _absent(rank: int | None, host_of: Mapping[int, str]) -> Blamed:
-    """Return the rank for which the others waited: where it ran is known from elsewhere, not from who waited."""
-    if rank is None:
+def _ranks(ranks: Sequence[int], host_of: Mapping[int, str]) -> Blamed:
+    """Return ranks as the culprit, their host if they share one, the job if there are none.
+
+    Where they ran is known from elsewhere, not from who waited for them.
+    """
+    if not ranks:
         return Blamed(kind=Culprit.JOB, name="the job")
-    host = host_of.get(rank)
-    blamed = Blamed(kind=Culprit.RANK, name="", host=host, rank=rank)
-    return blamed.model_copy(update={"name": _named(blamed)})
+    hosts = {host_of.get(rank) for rank in ranks}
+    host = hosts.pop() if len(hosts) == 1 else None
+    kind = Culprit.HOST if host is not None and len(ranks) > 1 else Culprit.RANK
+    return Blamed(kind=kind, name=placed(ranks, host_of), host=host, rank=ranks[0] if len(ranks) == 1 else None)
+
+
+def placed(ranks: Sequence[int], host_of: Mapping[int, str]) -> str:
+    """Return ranks in words, with their hosts as far as they are known: `ranks 12 and 13 on node03`."""
+    hosts = list(dict.fromkeys(host_of[rank] for rank in ranks if rank in host_of))
+    where = f" on {_listed(hosts, 'hosts')}" if hosts and all(rank in host_of for rank in ranks) else ""
+    return f"{'rank' if len(ranks) == 1 else 'ranks'} {_listed([str(rank) for rank in ranks], 'in all')}{where}"
+
+
+def _listed(names: Sequence[str], word: str) -> str:
+    if len(names) > _NAMED:
+        return f"{', '.join(names[: _NAMED - 1])} and more, {len(names)} {word}"
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def scope(findings: Iterable[Finding]) -> Scope:
@@ -57,12 +86,9 @@ def scope(findings: Iterable[Finding]) -> Scope:
     )
 
 
-def _missing(finding: Finding, world: Sequence[int]) -> int | None:
-    """Return the one rank that did not time out while all others did: the one that did not arrive."""
-    if named := [int(r) for r in finding.captures.get(Capture.RANKS, "").replace(",", " ").split() if r.isdigit()]:
-        return named[0]
-    absent = sorted(set(world) - set(finding.ranks))
-    return absent[0] if absent and len(absent) * 2 < len(world) else None
+def _missing(finding: Finding) -> list[int]:
+    """Return the ranks that a line names as those for which the others waited."""
+    return sorted({int(r) for r in finding.captures.get(Capture.RANKS, "").replace(",", " ").split() if r.isdecimal()})
 
 
 def _kind(finding: Finding, gpu: str | None, rank: int | None, host: str | None, told: Mapping[str, str]) -> Culprit:

@@ -13,13 +13,18 @@ from pydantic import BaseModel, TypeAdapter
 from schemas.events import Event
 from schemas.history import Happening, IncidentHistory
 from schemas.signal import Heard, Placement, Signal, SourceRead, Tick, Withdrawn
+from schemas.verdict import IncidentJudged, Verdict, VerdictAdmitted, verdict_of
+from schemas.vocabulary import Kind
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Rises when what is kept changes: a state of another version is rebuilt from the beginning."""
 
 FORGET_S: Final = 7 * 86_400.0
 FORGET_TICKS: Final = 256
 """So many ticks pass from one look for what can be forgotten to the next."""
+
+JUDGED: Final = 10_000
+"""So many verdicts count, the last ones: what was wrong long ago may have been mended."""
 
 _PLACEMENTS: Final = TypeAdapter(list[Placement])
 
@@ -28,7 +33,9 @@ _PLACEMENTS: Final = TypeAdapter(list[Placement])
 class Cluster:
     """What is known of a cluster. `apply` changes it in place.
 
-    `fresh` tells whether anything has been learned since the last tick; `touched_s` when each source was heard of last.
+    `fresh` tells whether anything has been learned since the last tick; `touched_s` when each source was heard of last,
+    `moved_s` when it was found to have made progress last. `verdicts` were admitted and are to be said of their
+    incidents; `judged` have been said.
     """
 
     name: str
@@ -41,6 +48,9 @@ class Cluster:
     time_s: float = 0.0
     fresh: bool = False
     touched_s: dict[str, float] = field(default_factory=dict)
+    moved_s: dict[str, float] = field(default_factory=dict)
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    judged: dict[str, IncidentJudged] = field(default_factory=dict)
 
     def apply(self, event: Event) -> None:
         """Take in a fact. What is known already changes nothing."""
@@ -59,12 +69,15 @@ class Cluster:
                 self.fresh = True
             case Tick() if event.data.number == self.tick + 1:
                 self._tick(event.data)
+            case VerdictAdmitted():
+                self._admit(event.data.verdict)
             case _ if event.sequence is not None:
                 self._happened(event, event.sequence)
 
     def _tick(self, tick: Tick) -> None:
         if not self.tick:  # before it no time was known, so nothing is older than it
             self.touched_s = dict.fromkeys(self.touched_s, tick.time_s)
+            self.moved_s = dict.fromkeys(self.moved_s, tick.time_s)
         self.tick, self.time_s, self.fresh = tick.number, max(self.time_s, tick.time_s), False
         if self.tick % FORGET_TICKS == 0:
             self._forget()
@@ -77,6 +90,8 @@ class Cluster:
         if not stale and known != signal and self.withdrawn.get(signal.id, -1) < signal.read_to:
             own[signal.id] = signal
             self.fresh = True
+            if signal.kind is Kind.PROGRESS:
+                self.moved_s[signal.source] = self.time_s
 
     def _withdraw(self, withdrawn: Withdrawn) -> None:
         own = self.signals[withdrawn.source]
@@ -103,10 +118,25 @@ class Cluster:
             self.sources[name] = known.model_copy(update={"heard_s": heard_s})
 
     def _happened(self, event: Event, sequence: int) -> None:
-        """Take in an event of an incident, in its turn."""
+        """Take in an event of an incident, in its turn, or of a verdict on one."""
+        if isinstance(event.data, IncidentJudged):
+            self._judge(verdict_of(event.subject), event.data)
+            return
         incident = self.incidents.get(event.subject, IncidentHistory(id=event.subject))
         if incident.sequence + 1 == sequence and isinstance(event.data, Happening):
             self.incidents[event.subject] = incident.after(event.data, event.time_s or 0.0)
+
+    def _admit(self, verdict: Verdict) -> None:
+        if verdict.id not in self.judged and verdict.id not in self.verdicts:
+            self.verdicts[verdict.id] = verdict
+            self.fresh = True
+
+    def _judge(self, name: str, judged: IncidentJudged) -> None:
+        """Take in what has been said of an incident; what was said long before counts no more."""
+        self.verdicts.pop(name, None)
+        self.judged[name] = judged
+        if len(self.judged) > JUDGED:
+            del self.judged[min(self.judged, key=lambda one: (self.judged[one].at_s, one))]
 
     def _forget(self) -> None:
         """Forget sources of which nothing has come for a week, and incidents that rest on none but these.
@@ -124,6 +154,7 @@ class Cluster:
         for name in old:
             self.sources.pop(name, None)
             del self.touched_s[name]
+            self.moved_s.pop(name, None)
         for incident in list(self.incidents.values()):
             if all(evidence.first.source in old for evidence in incident.evidence.values()):
                 del self.incidents[incident.id]
@@ -148,6 +179,9 @@ class Cluster:
             "time_s": self.time_s,
             "fresh": self.fresh,
             "touched_s": self.touched_s,
+            "moved_s": self.moved_s,
+            "verdicts": _plain(self.verdicts),
+            "judged": _plain(self.judged),
         }
 
     @classmethod
@@ -167,6 +201,8 @@ class Cluster:
                 "signals": signals,
                 "placements": _PLACEMENTS.validate_python(state["placements"]),
                 "incidents": {n: IncidentHistory.model_validate(fields) for n, fields in state["incidents"].items()},
+                "verdicts": {n: Verdict.model_validate(fields) for n, fields in state.get("verdicts", {}).items()},
+                "judged": {n: IncidentJudged.model_validate(fields) for n, fields in state.get("judged", {}).items()},
             }
         )
 

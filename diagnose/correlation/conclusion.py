@@ -1,18 +1,23 @@
 """The conclusion: for every job its run with attempts and outcomes, and the incidents, the likeliest cause first."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
 from diagnose.correlation.causes import cause_graph
 from diagnose.correlation.evidence import Resolve
 from diagnose.correlation.jobs import Grouping, jobs
 from diagnose.correlation.telling import Teller
+from diagnose.learning.record import Record, weighed
 from schemas.incident import Incident, Run
 from schemas.signal import Signal, SourceRead, derived_id
 from schemas.vocabulary import Impact
 
 CLUSTER: Final = "local"
+
+NOBODY: Final[Record] = MappingProxyType({})
+"""The record where nobody has judged."""
 
 _IMPACT_ORDER: Final = list(Impact)
 
@@ -26,9 +31,13 @@ class Conclusion:
 
 
 def conclude(
-    sources: Iterable[SourceRead], signals: Iterable[Signal], resolve: Resolve, grouping: Grouping = Grouping.AUTO
+    sources: Iterable[SourceRead],
+    signals: Iterable[Signal],
+    resolve: Resolve,
+    grouping: Grouping = Grouping.AUTO,
+    record: Record = NOBODY,
 ) -> Conclusion:
-    """Return runs and incidents; `resolve` returns the signature of an id.
+    """Return runs and incidents; `resolve` returns the signature of an id, `record` says how often each was right.
 
     The order of the inputs does not matter: the same facts give the same conclusion.
     """
@@ -38,6 +47,8 @@ def conclude(
     for teller in tellers:
         name = derived_id(CLUSTER, teller.job.name, *sorted(s.source for s in teller.job.sources))
         runs.append(teller.run(name))
-        incidents += [told.incident(derived_id(CLUSTER, name, told.attempt, n)) for n, told in enumerate(teller.told())]
+        for n, told in enumerate(teller.told()):
+            own = replace(told, diagnosis=weighed(told.diagnosis, record))
+            incidents.append(own.incident(derived_id(CLUSTER, name, told.attempt, n)))
     incidents.sort(key=lambda i: (_IMPACT_ORDER.index(i.impact), -i.severity.rank, -i.confidence, i.run, i.id))
     return Conclusion(tuple(runs), tuple(incidents))

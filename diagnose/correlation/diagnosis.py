@@ -1,13 +1,18 @@
 """Diagnosis: a ranked finding put into words: fault, culprit, scope, confidence, and why."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from diagnose.correlation.blame import culprit, scope
 from diagnose.correlation.causes import cause_graph
+from diagnose.correlation.collectives import Arrivals, arrivals
+from diagnose.correlation.comparing import MISMATCH
 from diagnose.correlation.evidence import Finding
 from diagnose.correlation.places import first_place, last_place
 from diagnose.correlation.ranking import Ranking, broke_s, timeout_s
+from diagnose.correlation.stacks import OddStacks, odd_stacks
+from diagnose.correlation.story import Story
+from diagnose.correlation.waiting import elsewhere, mismatched, stalled
 from schemas.captures import Capture
 from schemas.faults import fault_classes
 from schemas.incident import Alternative, Diagnosis, Evidence, Role, Symptom
@@ -17,10 +22,24 @@ from schemas.vocabulary import Domain, Provenance, RetryOutlook
 
 @dataclass(frozen=True)
 class Cast:
-    """Who took part in a job: which host each rank ran on, and all ranks that were heard."""
+    """Who took part in a job: which host each rank ran on, and all ranks that were heard.
+
+    `arrivals`: of one attempt, who came to which collective; `odd`: whose stacks differed.
+    """
 
     host_of: Mapping[int, str]
     ranks: tuple[int, ...]
+    arrivals: Arrivals = field(default_factory=Arrivals)
+    odd: OddStacks | None = None
+
+    def during(self, story: Story) -> "Cast":
+        """Return the same cast with what is known of its ranks in an attempt."""
+        return replace(self, arrivals=arrivals(story.entries, self.ranks), odd=odd_stacks(story.entries))
+
+    @property
+    def waited_for(self) -> tuple[int, ...]:
+        """Return the ranks that the others waited for: who did not arrive, or else who was elsewhere in the code."""
+        return self.arrivals.culprits or (self.odd.ranks if self.odd else ())
 
 
 def diagnosis(ranking: Ranking, cast: Cast) -> Diagnosis:
@@ -35,12 +54,12 @@ def diagnosis(ranking: Ranking, cast: Cast) -> Diagnosis:
         playbook=fault_classes()[cause.fault].first_action,
         severity=max((f.signature.severity for f in (cause, *ranking.symptoms)), key=lambda s: s.rank),
         confidence=confidence(ranking),
-        culprit=culprit(cause, cast.host_of, cast.ranks),
+        culprit=culprit(cause, cast.host_of, cast.waited_for),
         scope=scope((cause, *ranking.symptoms)),
         domain=domain(signature),
         retry_outlook=retry_outlook(signature),
         first_cause=first_place(cause.first),
-        reasons=tuple(_reasons(ranking)),
+        reasons=(*_waited(ranking, cast), *_reasons(ranking)),
     )
 
 
@@ -147,6 +166,17 @@ def _why_not(finding: Finding, cause: Finding) -> str:
     if finding.first.first.after(cause.first.first):
         return "it came later, and nothing shows that it led to the failure"
     return "it is further from the end of the run"
+
+
+def _waited(ranking: Ranking, cast: Cast) -> Iterator[str]:
+    """Yield who was waited for, where ranks waited, and what some of them called instead."""
+    faults = {f.fault for f in (ranking.cause, *ranking.symptoms)}
+    if ranking.cause.signature.id == MISMATCH and cast.arrivals.mismatch:
+        yield mismatched(cast.arrivals.mismatch, cast.host_of)
+    elif faults & {"comm.collective_timeout", "training.hang"}:
+        yield from stalled(cast.arrivals, cast.host_of)
+        if cast.odd:
+            yield elsewhere(cast.odd, cast.host_of)
 
 
 def _reasons(ranking: Ranking) -> list[str]:

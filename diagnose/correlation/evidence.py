@@ -3,12 +3,16 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 from diagnose.correlation.moments import Entry, Moment
 from diagnose.correlation.story import Story
 from schemas.signal import Signal
 from schemas.signature import Signature
 from schemas.vocabulary import Culprit
+
+_OF_RANKS: Final = frozenset({"pg", "seq"})
+"""What differs between ranks that one thing happens to: the process group and the collective that each was in."""
 
 Resolve = Callable[[str], Signature]
 """Returns the signature of an id, codes of tables included."""
@@ -84,8 +88,8 @@ def findings(story: Story, resolve: Resolve) -> list[Finding]:
 
 
 def _identity(signature: Signature, signal: Signal) -> tuple[object, ...]:
-    """Return what tells two happenings of one signature apart: hardware and hosts do, ranks do not."""
-    captured = tuple(signal.captures.get(name) for name in signature.identity)
+    """Return what tells two happenings of one signature apart: hardware and hosts do, ranks and collectives do not."""
+    captured = tuple(signal.captures.get(name) for name in signature.identity if name not in _OF_RANKS)
     blamed = signature.blamed
     if blamed in (Culprit.GPU, Culprit.NIC):
         return (signal.host, signal.gpu, *captured)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from diagnose.correlation.causes import CauseGraph
+from diagnose.correlation.comparing import compared, unsaid
 from diagnose.correlation.evidence import Finding, Resolve, findings
 from diagnose.correlation.moments import Entry
 from diagnose.correlation.ranking import Ranker, Ranking
@@ -34,9 +35,13 @@ class Judge:
     _resolve: Resolve
     _graph: CauseGraph
 
-    def judged(self, story: Story, ends: Mapping[str, int]) -> Judged:
-        """Return the judgement of one attempt, which ends in each source at the line that `ends` tells."""
-        seen = findings(story, self._resolve)
+    def judged(self, story: Story, ends: Mapping[str, int], silent: Finding | None = None) -> Judged:
+        """Return the judgement of one attempt, which ends in each source at the line that `ends` tells.
+
+        `silent`: it has made no progress for too long.
+        """
+        found = [*findings(story, self._resolve), *([silent] if silent else ())]
+        seen = compared(found, story, self._resolve)
         verdict = story.verdict(self._is_verdict)
         if verdict and verdict.signal.kind is Kind.FAULT:
             return self._condemned(story, seen, verdict)
@@ -45,7 +50,7 @@ class Judge:
             reason = f"{self._resolve(success.signal.signature).title} ({where})"
             return Judged(story, Outcome.SUCCEEDED, reason, tuple(seen), None)
         ranking = Ranker(seen, self._graph).ranking()
-        if ranking is None and (bad := _gone_bad(story, seen)):
+        if ranking is None and (bad := _gone_bad(story, seen) or unsaid(seen)):
             return Judged(story, Outcome.FAILED, bad.signature.title, tuple(seen), Ranking(bad, (), ()))
         if ranking is None:
             return Judged(story, Outcome.INCOMPLETE, _stops(story), tuple(seen), None)

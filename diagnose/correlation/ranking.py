@@ -75,7 +75,7 @@ class Ranker:
         """Tell whether one finding can have led to another, their order in time included."""
         if not self._can_follow(cause, consequence):
             return False
-        if not cause.first.first.after(consequence.first.first, SKEW_S):
+        if not cause.first.first.after(consequence.first.first, SKEW_S) or _waited_for(cause, consequence):
             return True
         both_ways = self._can_follow(consequence, cause)
         return cause.fault in self.graph.confirms_late and not both_ways and self._soon(consequence, cause)
@@ -116,7 +116,7 @@ class Ranker:
         begin = min(known, default=0.0)
 
         def key(finding: Finding) -> tuple[object, ...]:
-            late = (finding.first.first.time_s or begin) > begin + SKEW_S
+            late = (broke_s(finding) or begin) > begin + SKEW_S
             return late, *self._place(finding)
 
         return key
@@ -166,6 +166,7 @@ class Ranker:
             finding.before_start,
             self._is_symptom(finding),
             finding.signature.generic,
+            finding.signature.detect is not None,  # what was said outranks what was worked out
             self._forgotten(finding),
             self._away_from_the_break(finding),
             _vague(finding),
@@ -203,6 +204,14 @@ class Ranker:
         """Return the earliest moment (Unix, seconds) to which a collective's timeout points."""
         timeouts = (f for f in self.findings if f.fault == "comm.collective_timeout")
         return min((t for f in timeouts if (t := broke_s(f)) is not None), default=None)
+
+
+def _waited_for(timeout: Finding, silence: Finding) -> bool:
+    """Tell whether a collective's timeout points to the moment at which a silence began."""
+    broke, since = broke_s(timeout), silence.first.first.time_s
+    if timeout.fault != "comm.collective_timeout" or not silence.signature.detect or broke is None or since is None:
+        return False
+    return broke - since <= STALLED_S
 
 
 def _vague(finding: Finding) -> bool:

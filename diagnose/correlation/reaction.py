@@ -6,7 +6,7 @@ missing. It reads no clock: the cluster's time is that of its last tick.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from diagnose.correlation.causes import cause_graph
@@ -14,15 +14,28 @@ from diagnose.correlation.cluster import Cluster
 from diagnose.correlation.components import Component, components
 from diagnose.correlation.difference import Wanted, changes, opening
 from diagnose.correlation.evidence import Resolve
+from diagnose.correlation.silence import HANG, Heard, Silence, due_s
 from diagnose.correlation.telling import Teller, Told
+from diagnose.learning.record import Record, record_of, weighed
 from schemas.events import Event
 from schemas.history import Happening, IncidentHistory, IncidentMerged, IncidentResolved, State
 from schemas.signal import derived_id
+from schemas.verdict import IncidentJudged, subject_of
 
 Spot = tuple[str, str, int]
 """Where a signature was seen first: its id, the source, the offset. The signal there stays, whatever joins it."""
 
 GONE: Final = "what it rested on has found another explanation"
+MOVES: Final = "the run makes progress again"
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """A component that was looked at: what of it decided, what happened to it, and which silence may become a hang."""
+
+    state: object
+    told: list[Told]
+    waits_for: Silence | None
 
 
 @dataclass
@@ -34,7 +47,8 @@ class Correlator:
 
     resolve: Resolve
     settle_s: float = 30.0
-    _known: dict[tuple[str | None, tuple[str, ...]], tuple[object, list[Told]]] = field(default_factory=dict)
+    _known: dict[tuple[str | None, tuple[str, ...]], _Looked] = field(default_factory=dict)
+    _judged: tuple[set[str], Record] = field(default_factory=lambda: (set(), {}))
 
     def follow(self, cluster: Cluster, fact: Event) -> list[Event]:
         """Let a cluster take in a fact; if it is the next tick, return what is said at it, taken in as well."""
@@ -47,7 +61,8 @@ class Correlator:
 
     def react(self, cluster: Cluster) -> list[Event]:
         """Return what is to be said at the cluster's last tick. The caller applies and appends it."""
-        wanted = [Wanted(told, job) for job, own in self._told(cluster) for told in own]
+        record = self._record(cluster)
+        wanted = [Wanted(_weighed(told, record), job) for job, own in self._told(cluster) for told in own]
         spots = [set(_spots(one.told)) for one in wanted]
         owners = _owners(cluster, wanted, spots)
         said: list[Event] = []
@@ -55,13 +70,20 @@ class Correlator:
             said += self._about(cluster, one, owners.pop(at, []))
         for incident in owners.pop(-1, []):
             if incident.state is State.OPEN:
-                said += _events(cluster, incident, [IncidentResolved(reason=GONE)])
-        return said
+                said += _events(cluster, incident, [IncidentResolved(reason=_why_gone(incident))])
+        return [*said, *_judged(cluster)]
 
     def due_s(self, cluster: Cluster) -> float | None:
-        """Return when the next diagnosis settles if nothing comes before that, `None` where none is waiting."""
-        waiting = (i.touched_s for i in cluster.incidents.values() if i.state is State.OPEN and not i.settled)
-        return min((t + self.settle_s for t in waiting if t is not None), default=None)
+        """Return when there is something to say if nothing comes before that, `None` where nothing is waited for.
+
+        A diagnosis settles, or a run has been silent for too long and was heard so late.
+        """
+        unsettled = (i.touched_s for i in cluster.incidents.values() if i.state is State.OPEN and not i.settled)
+        due = [t + self.settle_s for t in unsettled if t is not None]
+        sources = cluster.sources.values()
+        waiting = (looked.waits_for for looked in self._known.values() if looked.waits_for)
+        due += [t for silence in waiting if (t := due_s(silence, sources, cluster.moved_s)) is not None]
+        return min(due, default=None)
 
     def _about(self, cluster: Cluster, one: Wanted, own: Sequence[IncidentHistory]) -> Iterator[Event]:
         """Yield what is to be said of one thing that happened, `own` being the incidents that it was told as."""
@@ -91,18 +113,31 @@ class Correlator:
         """Yield what happened to each component that has signals, looking anew only at what has changed."""
         signals = {source: list(own.values()) for source, own in cluster.signals.items()}
         known, self._known = self._known, {}
+        heard = Heard(cluster.time_s, cluster.moved_s, frozenset(_said_hangs(cluster)))
         for component in components(cluster.sources.values(), signals, cluster.placements):
             if not component.told.signals:
                 continue
             key, state = (component.job, component.members), _fingerprint(component)
-            before = known.get(key)
-            told = before[1] if before is not None and before[0] == state else self._looked_at(component)
-            self._known[key] = (state, told)
-            yield component.job, told
+            looked = known.get(key)
+            if looked is None or looked.state != state or self._is_due(cluster, looked.waits_for):
+                looked = self._looked_at(component, heard, state)
+            self._known[key] = looked
+            yield component.job, looked.told
 
-    def _looked_at(self, component: Component) -> list[Told]:
-        told = Teller(component.told, self.resolve, cause_graph()).told()
-        return [one for one in told if one.ranking is not None]
+    def _record(self, cluster: Cluster) -> Record:
+        """Return the record that verdicts make of signatures, looking anew only when there are others."""
+        if self._judged[0] != cluster.judged.keys():
+            self._judged = set(cluster.judged), record_of(cluster.judged.items())
+        return self._judged[1]
+
+    def _looked_at(self, component: Component, heard: Heard, state: object) -> _Looked:
+        teller = Teller(component.told, self.resolve, cause_graph(), heard)
+        told = [one for one in teller.told() if one.ranking is not None]
+        return _Looked(state, told, teller.waits_for)
+
+    def _is_due(self, cluster: Cluster, silence: Silence | None) -> bool:
+        at_s = due_s(silence, cluster.sources.values(), cluster.moved_s) if silence else None
+        return at_s is not None and cluster.time_s >= at_s
 
 
 def _fingerprint(component: Component) -> object:
@@ -111,6 +146,24 @@ def _fingerprint(component: Component) -> object:
         [(s.source, s.lines, s.first_s, s.last_s) for s in job.sources],
         [(s.id, s.read_to) for s in job.signals],
     )
+
+
+def _weighed(told: Told, record: Record) -> Told:
+    diagnosis = weighed(told.diagnosis, record)
+    return told if diagnosis is told.diagnosis else replace(told, diagnosis=diagnosis)
+
+
+def _said_hangs(cluster: Cluster) -> Iterator[tuple[str, int]]:
+    """Yield the lines after which a run was said to make no progress any more, unless it was seen to do so later."""
+    for incident in cluster.incidents.values():
+        for evidence in incident.evidence.values() if incident.state is not State.RESOLVED else ():
+            if evidence.signature == HANG:
+                yield evidence.first.source, evidence.first.offset_bytes
+
+
+def _why_gone(incident: IncidentHistory) -> str:
+    diagnosed = incident.diagnosed
+    return MOVES if diagnosed and diagnosed.diagnosis.signature == HANG else GONE
 
 
 def _spots(told: Told) -> Iterator[Spot]:
@@ -149,6 +202,14 @@ def _in_order(incidents: Iterable[IncidentHistory]) -> list[IncidentHistory]:
     """Return incidents that are not merged: the open ones first, the oldest first."""
     live = (incident for incident in incidents if incident.state is not State.MERGED)
     return sorted(live, key=lambda i: (i.state is not State.OPEN, i.opened_s or 0.0, i.id))
+
+
+def _judged(cluster: Cluster) -> Iterator[Event]:
+    """Yield what people have said of incidents and has not been said of these. They may be forgotten here by now."""
+    for verdict in sorted(cluster.verdicts.values(), key=lambda one: (one.at_s, one.id)):
+        told = IncidentJudged(**{name: getattr(verdict, name) for name in IncidentJudged.model_fields})
+        name = derived_id("judged", cluster.name, verdict.id)
+        yield Event(name, cluster.name, subject_of(verdict.incident, verdict.id), cluster.time_s, told, 1)
 
 
 def _events(cluster: Cluster, incident: IncidentHistory, happenings: Iterable[Happening]) -> list[Event]:

@@ -12,6 +12,7 @@ from diagnose.correlation.judgement import Judge, Judged
 from diagnose.correlation.moments import Entry, in_order
 from diagnose.correlation.ranking import Ranking
 from diagnose.correlation.runs import cast_of, run_of
+from diagnose.correlation.silence import NOTHING, Heard, Silence, silence, too_long
 from diagnose.correlation.story import Story, attempts
 from schemas.captures import Capture
 from schemas.faults import fault_classes
@@ -73,14 +74,26 @@ class Told:
 class Teller:
     """Tells what happened to one job."""
 
-    def __init__(self, job: Job, resolve: Resolve, graph: CauseGraph) -> None:
-        """Judge the attempts of a job."""
+    def __init__(self, job: Job, resolve: Resolve, graph: CauseGraph, heard: Heard = NOTHING) -> None:
+        """Judge the attempts of a job, of which more may have been heard than its logs say.
+
+        `waits_for` is since when nothing moves in the last attempt, if that may become a hang.
+        """
         self.job = job
         self._graph = graph
         self._entries = in_order(job.signals)
         self._cast: Cast = cast_of(job)
+        self.waits_for: Silence | None = None
+        self._judged: list[Judged] = []
+        self._casts: dict[int, Cast] = {}
         judge, stories = Judge(resolve, graph), attempts(self._entries)
-        self._judged = [judge.judged(story, ends) for story, ends in zip(stories, _ends(job, stories), strict=True)]
+        for story, ends in zip(stories, _ends(job, stories), strict=True):
+            found = silence(story, job.sources, resolve)
+            final = story is stories[-1]
+            lasted = found is not None and too_long(found, story, job.sources, heard, graph, final=final)
+            self._judged.append(judge.judged(story, ends, found.finding() if found and lasted else None))
+            going_on = final and not lasted and self._judged[-1].outcome is not Outcome.SUCCEEDED
+            self.waits_for = found if going_on else None
 
     def run(self, name: str) -> Run:
         """Return the job's run; `name` is its id."""
@@ -107,7 +120,10 @@ class Teller:
         return found
 
     def _told(self, attempt: int, ranking: Ranking, impact: Impact, over: str | None, lost: int | None = None) -> Told:
-        return Told(self.job.name, attempt, impact, diagnosis(ranking, self._cast), ranking, over, lost)
+        if attempt not in self._casts:
+            self._casts[attempt] = self._cast.during(self._judged[attempt].story)
+        told = diagnosis(ranking, self._casts[attempt])
+        return Told(self.job.name, attempt, impact, told, ranking, over, lost)
 
     def _lost(self, attempt: int) -> int | None:
         """Return how many steps of an attempt a later one had to do again."""
@@ -130,18 +146,21 @@ class Teller:
         """Return what went wrong without ending the attempt: one finding for each signature, the worst first."""
         ranking = judged.ranking
         told = {id(f) for f in (ranking.cause, *ranking.symptoms, *ranking.alternatives)} if ranking else set()
-        rest = [f for f in judged.findings if id(f) not in told and (f.serious or _is_hardware(f))]
+        rest = [f for f in judged.findings if id(f) not in told and (f.serious or _is_hardware(f) or _ails(f))]
         covered = {f.signature.id for f in judged.findings if id(f) in told}
         worst: dict[str, Finding] = {}
         for f in rest:
             if f.signature.id not in covered:
                 worst.setdefault(f.signature.id, f)
-        explained = [
-            f for f in worst.values() if not any(self._graph.explains(o.signature, f.signature) for o in worst.values())
-        ]
-        return sorted(explained or worst.values(), key=lambda f: (-f.signature.severity.rank, f.first.first.order))[
-            :ASIDES
-        ]
+        roots = [f for f in worst.values() if not any(self._stands_for(o, f) for o in worst.values())]
+        return sorted(roots, key=lambda f: (-f.signature.severity.rank, f.first.first.order))[:ASIDES]
+
+    def _stands_for(self, one: Finding, other: Finding) -> bool:
+        """Tell whether one aside is enough of two: it explains the other, and comes first where that goes both ways."""
+        if not self._graph.explains(one.signature, other.signature):
+            return False
+        mutual = self._graph.explains(other.signature, one.signature)
+        return not mutual or one.first.first.order < other.first.first.order
 
 
 def lost_steps(failed: Story, later: Story) -> int | None:
@@ -208,7 +227,13 @@ def _harm(finding: Finding, judged: Judged) -> Impact:
     success = judged.story.success
     if success and finding.first.first.after(success.last):
         return Impact.NONE
-    return Impact.DEGRADED if finding.serious and finding.healed else Impact.NONE
+    hurts = not finding.healed if _ails(finding) else finding.healed
+    return Impact.DEGRADED if (finding.serious or _ails(finding)) and hurts else Impact.NONE
+
+
+def _ails(finding: Finding) -> bool:
+    """Tell whether a finding is a state that a run is in, as detectors find it, and no event that it may die of."""
+    return finding.signature.detect is not None and not finding.serious
 
 
 def _is_hardware(finding: Finding) -> bool:

@@ -6,11 +6,12 @@ from typing import Final
 
 import re2
 
+from diagnose.matching.database import WHOLE
 from diagnose.matching.dialect import ZERO_WIDTH, confirming, latin1, tokens_of
 from diagnose.tables import for_code
 from schemas.record import Origin
 from schemas.signature import Signature
-from schemas.vocabulary import Kind, Provenance
+from schemas.vocabulary import Provenance
 
 CAPTURE_CHARACTERS: Final = 200
 
@@ -61,7 +62,7 @@ def coded(signature: Signature, captures: dict[str, str]) -> Signature:
 
 def exact(signature: Signature) -> bool:
     """Tell whether a nomination needs no second look: the two engines agree on it by construction."""
-    if signature.kind is not Kind.PROGRESS:
+    if signature.kind not in WHOLE:
         return False  # scanned for by a piece only
     tokens = {token for pattern in signature.patterns for token in tokens_of(pattern)}
     return not signature.unless and not tokens & ZERO_WIDTH

@@ -4,7 +4,7 @@ Where the bytes are kept is the shell's concern; they are never trusted without 
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,12 @@ from schemas.signature import Signature
 from schemas.vocabulary import Kind
 
 MODE: Final = hyperscan.HS_MODE_BLOCK
-STORY: Final = frozenset({Kind.START, Kind.PROGRESS, Kind.SUCCESS})
+COUNTED: Final = frozenset({Kind.START, Kind.PROGRESS, Kind.SUCCESS, Kind.READING})
+"""Kinds whose lines may be every second line: the story of a run, and readings. They are looked at in stretches."""
+
+WHOLE: Final = frozenset({Kind.PROGRESS, Kind.READING})
+"""Kinds that are scanned for as a whole, not by a piece: their lines are counted without a second look."""
+
 VETOES: Final = frozenset({Kind.NOISE, Kind.TEARDOWN})
 
 
@@ -36,25 +41,27 @@ class Expression:
 class Plan:
     """Which signature each expression of the automaton belongs to.
 
-    Expressions of story signatures (start, progress, success) come first: a comparison of numbers tells them apart
-    while scanning. Progress is scanned for as a whole, all else by its patterns' most telling pieces. Signatures
-    whose lines are no evidence (noise, teardown) are not scanned for: they are asked about lines with a fault.
-    The places of `expressions` are their ids in the automaton.
+    Expressions of signatures that are counted (start, progress, success, reading) come first: a comparison of numbers
+    tells them apart while scanning. Progress and readings are scanned for as a whole, all else by its patterns' most
+    telling pieces. Signatures whose lines are no evidence (noise, teardown) are not scanned for: they are asked about
+    lines with a fault.
+    The places of `expressions` are their ids in the automaton. `detectors` are those that look at each metric, by id.
     """
 
     signatures: tuple[Signature, ...]
     vetoes: tuple[Signature, ...]
     expressions: tuple[Expression, ...]
+    detectors: Mapping[str, Mapping[str, Signature]]
 
     @cached_property
     def story_signatures(self) -> int:
-        """Return how many of the first signatures are of the story."""
-        return sum(signature.kind in STORY for signature in self.signatures)
+        """Return how many of the first signatures are counted: those of the story, and of readings."""
+        return sum(signature.kind in COUNTED for signature in self.signatures)
 
     @cached_property
     def faults_from(self) -> int:
-        """Return the id of the first expression after those of the story."""
-        return sum(self.signatures[e.owner].kind in STORY for e in self.expressions)
+        """Return the id of the first expression after those that are counted."""
+        return sum(self.signatures[e.owner].kind in COUNTED for e in self.expressions)
 
 
 def plan(catalogue: Catalogue) -> Plan:
@@ -64,9 +71,9 @@ def plan(catalogue: Catalogue) -> Plan:
         Expression(owner, nominator)
         for owner, signature in enumerate(scanned)
         for pattern in signature.patterns
-        for nominator in nominating(pattern, whole=signature.kind is Kind.PROGRESS)
+        for nominator in nominating(pattern, whole=signature.kind in WHOLE)
     )
-    return Plan(scanned, vetoes, tuple(expressions))
+    return Plan(scanned, vetoes, tuple(expressions), catalogue.detectors)
 
 
 def key(catalogue: Catalogue) -> str:
@@ -74,7 +81,7 @@ def key(catalogue: Catalogue) -> str:
     digest = hashlib.sha256(f"hyperscan {getattr(hyperscan, '__version__', '')}\0".encode())
     for source in (dialect.__file__, pieces.__file__, __file__):
         digest.update(Path(str(source)).read_bytes())
-    for signature in catalogue.signatures:
+    for signature in (s for s in catalogue.signatures if s.patterns):
         digest.update("\0".join((signature.id, signature.kind, *signature.patterns)).encode())
     return digest.hexdigest()
 
@@ -95,7 +102,7 @@ def loaded(catalogue: Catalogue, data: bytes) -> tuple[Plan, hyperscan.Database]
     expressions = tuple(Expression(*parts) for parts in orjson.loads(data[8:end]))
     automaton = hyperscan.loadb(data[end:], MODE)
     automaton.scratch = hyperscan.Scratch(automaton)
-    return Plan(*_divided(catalogue), expressions), automaton
+    return Plan(*_divided(catalogue), expressions, catalogue.detectors), automaton
 
 
 def compiled(expressions: Sequence[Expression]) -> hyperscan.Database:
@@ -108,5 +115,5 @@ def compiled(expressions: Sequence[Expression]) -> hyperscan.Database:
 
 def _divided(catalogue: Catalogue) -> tuple[tuple[Signature, ...], tuple[Signature, ...]]:
     """Return the signatures that are scanned for, and those that are only asked."""
-    known = sorted(catalogue.signatures, key=lambda s: (s.kind not in STORY, s.id))
+    known = sorted((s for s in catalogue.signatures if s.patterns), key=lambda s: (s.kind not in COUNTED, s.id))
     return tuple(s for s in known if s.kind not in VETOES), tuple(s for s in known if s.kind in VETOES)

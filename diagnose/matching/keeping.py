@@ -6,14 +6,16 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Final
 
+from diagnose.detectors import series
 from diagnose.matching.lines import Hit
+from diagnose.matching.measuring import Detected, Measuring
 from diagnose.matching.signals import SourceFold, Span
 from diagnose.matching.stream import Run, SourceStream
 from schemas.record import Formats, Origin, Source
 from schemas.signature import Signature
 from schemas.vocabulary import Kind, Provenance
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Rises when what is kept changes: a state of another version is read from the log anew."""
 
 Kept = dict[str, Any]
@@ -68,6 +70,7 @@ def _fold(fold: SourceFold) -> Kept:
         "moved": fold.moved,
         "chapter": fold.chapter,
         "kinds": [kind.value for kind in fold.kinds],
+        "measuring": _measuring(fold.measuring),
     }
 
 
@@ -79,6 +82,37 @@ def _folded(state: Kept, resolve: Resolve) -> SourceFold:
         moved=state["moved"],
         chapter=state["chapter"],
         kinds=[Kind(kind) for kind in state["kinds"]],
+        measuring=_measured(state["measuring"], resolve),
+    )
+
+
+def _measuring(measuring: Measuring) -> Kept:
+    return {
+        "series": [[_plain(key), series.kept(own)] for key, own in measuring.series.items()],
+        "detected": [
+            [_plain(key), [[_hit(one.first), _hit(one.last), one.count] for one in own]]
+            for key, own in measuring.detected.items()
+        ],
+        "blocks": measuring.blocks,
+        "counts": measuring.counts,
+        "paces": measuring.paces,
+        "longest_s": measuring.longest_s,
+        "after_success": measuring.after_success,
+    }
+
+
+def _measured(state: Kept, resolve: Resolve) -> Measuring:
+    return Measuring(
+        series={_key(key): series.restored(own) for key, own in state["series"]},
+        detected={
+            _key(key): [Detected(_hitted(first, resolve), _hitted(last, resolve), count) for first, last, count in own]
+            for key, own in state["detected"]
+        },
+        blocks=state["blocks"],
+        counts=state["counts"],
+        paces={name: [(time_s, ordinal) for time_s, ordinal in own] for name, own in state["paces"].items()},
+        longest_s=state["longest_s"],
+        after_success=state["after_success"],
     )
 
 

@@ -5,11 +5,16 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from diagnose.matching.acceptance import accepted_by
+from diagnose.matching.dialect import confirming
 from diagnose.matching.segments import Segment, segment_at
 from diagnose.matching.times import LOOK_BACK_BYTES, time_before, timed
 from diagnose.matching.units import unit_around
+from schemas.captures import Capture
 from schemas.record import SEGMENT_BYTES, Chunk, Decoded, Decoder, Origin
 from schemas.signature import Signature
+
+STEPS: Final = (Capture.STEP, Capture.TOTAL_STEPS)
+"""What the values of progress tell beside metrics."""
 
 TEXT_BYTES: Final = 4096
 """So much of a segment is kept to be shown."""
@@ -57,11 +62,22 @@ class Sighting:
         captures = next(
             (c for m in decoded.message.splitlines() if (c := accepted_by(self.signature, m)) is not None), {}
         )
+        captures |= _steps(self.signature, decoded.message)
         origin = timed(decoded.origin, self.behind + self.segment, len(self.behind), decoder)
         text = self.segment[:TEXT_BYTES]
         own_time = decoded.origin.time_s is not None
         told = tuple(sorted(captures.items()))
         return Hit(self.signature, self.offset, self.line, text, origin, told, timed=own_time)
+
+
+def _steps(signature: Signature, message: bytes) -> dict[str, str]:
+    """Return the step that a line of progress tells, and how many there are to be, where its values name them."""
+    found: dict[str, str] = {}
+    for pattern in signature.values:
+        if match := confirming(pattern).search(message):
+            told = match.groupdict()
+            found |= {name: told[name.encode()].decode("latin-1") for name in STEPS if told.get(name.encode())}
+    return found
 
 
 class Lines:
@@ -72,8 +88,7 @@ class Lines:
         self.chunk = chunk
         self.decoder = decoder
         self._known = [(chunk.start, chunk.line), (chunk.end, chunk.line + chunk.lines)]
-        self._clock: tuple[int, Origin] | None = None
-        self._searched_to = 0
+        self._clocks: dict[str, tuple[int, tuple[int, Origin] | None]] = {}
         self._decoded: dict[int, Decoded] = {}
         self._units: dict[str, tuple[Segment, Segment]] = {}
 
@@ -110,10 +125,10 @@ class Lines:
         unit = self._unit(segment, decoded.label)
         return Hit(
             signature=signature,
-            offset=self._offset(segment),
+            offset=self.offset(segment),
             line=line,
             text=data[segment.start : min(segment.end, segment.start + TEXT_BYTES)],
-            origin=self._timed(decoded.origin, segment.start),
+            origin=self.timed(decoded.origin, segment),
             captures=tuple(sorted(captures.items())),
             unit=(line - unit[0], line + unit[1]) if unit else None,
             timed=decoded.origin.time_s is not None,
@@ -124,11 +139,26 @@ class Lines:
         data = self.chunk.data
         return Sighting(
             signature=signature,
-            offset=self._offset(segment),
+            offset=self.offset(segment),
             line=self.line(segment),
             segment=data[segment.start : min(segment.end, segment.start + SEGMENT_BYTES)],
             behind=data[max(0, segment.start - LOOK_BACK_BYTES) : segment.start],
         )
+
+    def timed(self, origin: Origin, segment: Segment, reader: str = "") -> Origin:
+        """Do the same as `times.timed`, searching nothing twice: each reader asks about segments in rising order."""
+        if origin.time_s is not None or origin.clock_s is not None:
+            return origin
+        start = segment.start
+        searched_to, clock = self._clocks.get(reader, (0, None))
+        clock = time_before(self.chunk.data, start, self.decoder, searched_to) or clock
+        self._clocks[reader] = start, clock
+        recent = clock is not None and clock[0] >= start - LOOK_BACK_BYTES
+        return origin.over(clock[1]) if clock is not None and recent else origin
+
+    def offset(self, segment: Segment) -> int:
+        """Return where the segment begins in the source, in bytes."""
+        return self.chunk.offset + segment.start - self.chunk.start
 
     def _unit(self, segment: Segment, label: str) -> tuple[int, int] | None:
         """Return how many lines of the segment's unit stand before and after it, `None` if it stands alone."""
@@ -140,15 +170,3 @@ class Lines:
             known = self._units[label] = found
         data = self.chunk.data
         return data.count(b"\n", known[0].start, segment.start), data.count(b"\n", segment.end, known[1].end)
-
-    def _timed(self, origin: Origin, start: int) -> Origin:
-        """Do the same as `timed`, for segments in rising order, searching nothing twice."""
-        if origin.time_s is not None or origin.clock_s is not None:
-            return origin
-        self._clock = time_before(self.chunk.data, start, self.decoder, self._searched_to) or self._clock
-        self._searched_to = start
-        recent = self._clock is not None and self._clock[0] >= start - LOOK_BACK_BYTES
-        return origin.over(self._clock[1]) if self._clock is not None and recent else origin
-
-    def _offset(self, segment: Segment) -> int:
-        return self.chunk.offset + segment.start - self.chunk.start

@@ -18,9 +18,11 @@ from diagnose.matching.acceptance import Veto, accepted_by, coded, exact
 from diagnose.matching.database import Plan
 from diagnose.matching.escapes import has_escapes, without_escapes
 from diagnose.matching.lines import Hit, Lines, Sighting
+from diagnose.matching.readings import WHOLE, Measurement, Pitch, samples
 from diagnose.matching.segments import Segment
 from schemas.record import Chunk, Decoder
 from schemas.signature import Signature
+from schemas.vocabulary import Kind
 
 _ID_BITS: Final = 16
 _ID_MASK: Final = (1 << _ID_BITS) - 1
@@ -32,13 +34,15 @@ _Numbers = np.ndarray[Any, np.dtype[np.int64]]
 class Stretch:
     """Lines of a run's story with one signature and nothing of another kind in between: the first, the last, how many.
 
-    Without a confirmed line `first` and `last` are `None`, and the nominations are only counted.
+    Without a confirmed line `first` and `last` are `None`, and the nominations are only counted. `measured` is what
+    lines of progress tell in numbers.
     """
 
     signature: Signature
     count: int
     first: Sighting | None
     last: Sighting | None
+    measured: Measurement | None = None
 
 
 Finding = Hit | Stretch
@@ -47,13 +51,14 @@ Finding = Hit | Stretch
 class Scanner:
     """Finds what a catalogue knows in chunks of bytes. One for each thread: Hyperscan's scratch space is not shared."""
 
-    def __init__(self, plan: Plan, database: hyperscan.Database) -> None:
-        """Take a plan and the automaton compiled from it."""
-        self._plan = plan
+    def __init__(self, plan: Plan, database: hyperscan.Database, pitch: Pitch = WHOLE) -> None:
+        """Take a plan and the automaton compiled from it, and how densely lines that tell numbers are sampled."""
+        self._plan, self._pitch = plan, pitch
         self._database = database
         self._owners = np.array([e.owner for e in plan.expressions], dtype=np.int64)
         kinds = {kind: number for number, kind in enumerate(sorted({s.kind for s in plan.signatures}))}
         self._exact = [exact(signature) for signature in plan.signatures[: plan.story_signatures]]
+        self._measuring = [s.kind is Kind.PROGRESS or bool(s.values) for s in plan.signatures]
         self._veto = Veto(plan.vetoes)
         self._kinds = np.array([kinds[s.kind] for s in plan.signatures], dtype=np.int64)
 
@@ -147,7 +152,16 @@ class Scanner:
     def _stretch(self, lines: Lines, owner: int, own: _Numbers) -> Stretch:
         first = self._confirmed(lines, owner, own)
         last = self._confirmed(lines, owner, own[::-1]) if first and len(own) > 1 else first
-        return Stretch(self._plan.signatures[owner], len(own), first, last)
+        signature = self._plan.signatures[owner]
+        return Stretch(signature, len(own), first, last, self._measured(lines, owner, own))
+
+    def _measured(self, lines: Lines, owner: int, own: _Numbers) -> Measurement | None:
+        """Return the lines of a stretch that are worth reading for the numbers that they tell."""
+        if not self._measuring[owner]:
+            return None
+        signature = self._plan.signatures[owner]
+        taken = samples(lines, signature, own >> _ID_BITS, self._pitch, sure=self._exact[owner])
+        return Measurement(signature.id, len(own), taken, self._plan.detectors)
 
     def _confirmed(self, lines: Lines, owner: int, nominations: _Numbers) -> Sighting | None:
         """Return a sighting of the first nominated line that RE2 confirms."""

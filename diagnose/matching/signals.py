@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from diagnose.matching.lines import Hit, Sighting
+from diagnose.matching.measuring import Measuring
 from diagnose.matching.scanner import Finding
 from schemas.captures import Capture
 from schemas.record import Decoder, Origin, Source
@@ -19,8 +20,11 @@ from schemas.vocabulary import Kind, Provenance
 SPANS: Final = 8
 """How often a fault of one identity may end and begin again; after that its last span takes all."""
 
-IDENTITIES: Final = 2000
-"""How many identities of faults are kept apart in a source; later ones are counted together for each signature."""
+IDENTITIES: Final = 8192
+"""How many identities of faults are kept apart in a source; later ones are counted together for each signature.
+
+A thousand ranks may share a log, and each says half a dozen things when a collective times out.
+"""
 
 CHAPTERS: Final = 64
 """How many chapters of a run's story are kept: the last ones."""
@@ -58,7 +62,7 @@ class SourceFold:
     """The state of one source. Feed it findings in order, settle it, then ask for the signals.
 
     A chapter of the story is what lies between two stretches of starts or of successes; within a chapter each story
-    signature has one span.
+    signature has one span. `measuring` is what its lines tell in numbers.
     """
 
     faults: dict[_Key, list[Span]] = field(default_factory=dict)
@@ -67,6 +71,7 @@ class SourceFold:
     moved: int = 0
     chapter: int = 0
     kinds: list[Kind] = field(default_factory=list)
+    measuring: Measuring = field(default_factory=Measuring)
 
     def add(self, findings: Iterable[Finding]) -> None:
         """Fold findings, which come in the order of their lines."""
@@ -74,11 +79,18 @@ class SourceFold:
             if isinstance(finding, Hit):
                 self.kinds = [*self.kinds[:1], Kind.FAULT]
                 self._fault(_key(finding), Span(finding, finding, 1, self.moved, self.moved))
+                continue
+            if finding.signature.kind is Kind.READING:
+                pass  # numbers for detectors: nothing began, went on or ended
             elif finding.first is None or finding.last is None:
                 self._pend(finding.signature.id, finding.count)
             else:
                 self._turn_to(finding.signature.kind)
+                if finding.signature.kind is Kind.SUCCESS:
+                    self.measuring = Measuring(after_success=True)
                 self._story(finding.signature.id, Span(finding.first, finding.last, finding.count))
+            if finding.measured is not None:
+                self.measuring.take(finding.measured)
 
     def copy(self) -> "SourceFold":
         """Return a fold that can be added to without changing this one."""
@@ -92,12 +104,18 @@ class SourceFold:
             moved=self.moved,
             chapter=self.chapter,
             kinds=[*self.kinds],
+            measuring=self.measuring.copy(),
         )
 
     def settle(self, decoder: Decoder) -> None:
-        """Read the sightings that are left, as far as they have not been read."""
+        """Read the sightings that are left, and the lines that tell numbers, as far as they have not been read."""
         for span in self.spans():
             span.settle(decoder)
+        self.measuring.read(decoder)
+
+    def measure(self) -> None:
+        """Look at the numbers that have been told. The fold must be settled."""
+        self.measuring.look()
 
     def extend(self, later: "SourceFold", lines: int) -> None:
         """Add the fold of the bytes that follow, whose line numbers begin `lines` too low. Both are settled.
@@ -106,6 +124,7 @@ class SourceFold:
         """
         for span in later.spans():
             span.first, span.last = _moved_by(span.first, lines), _moved_by(span.last, lines)
+        self.measuring = self.measuring.joined(later.measuring, lines)
         self._join_story(later)
         for key, spans in later.faults.items():
             for span in spans:
@@ -115,8 +134,17 @@ class SourceFold:
 
     def signals(self, source: Source, clean: Clean) -> list[Signal]:
         """Return everything seen as signals, in the order of their first lines. The fold must be settled."""
+        self.measure()
         spans = sorted(self.spans(), key=lambda s: (s.first.offset, s.first.signature.id, s.last.offset))
-        return [signal_of(span, source, clean) for span in spans]
+        return [self.signal(span, source, clean) for span in spans]
+
+    def signal(self, span: Span, source: Source, clean: Clean) -> Signal:
+        """Return a settled span as a signal of its source; one of progress tells the pace."""
+        signal = signal_of(span, source, clean)
+        if signal.kind is not Kind.PROGRESS:
+            return signal
+        pace_s, pause_s = self.measuring.pace_s(signal.signature), self.measuring.pause_s(signal.signature)
+        return signal.model_copy(update={"pace_s": pace_s, "pause_s": pause_s})
 
     def times_s(self) -> list[float]:
         """Return the times (Unix, seconds) of all lines that are kept. The fold must be settled."""
@@ -129,6 +157,8 @@ class SourceFold:
             yield from spans
         for chapter in self.chapters.values():
             yield from chapter.values()
+        for found in self.measuring.found():
+            yield Span(found.first, found.last, found.count)
 
     def _fault(self, key: _Key, span: Span) -> None:
         """Open a span, or let it extend the last one: where nothing moved in between, or there are too many."""
@@ -172,6 +202,8 @@ class SourceFold:
         base = self.chapter - (1 if goes_on and later.kinds[0] is not Kind.FAULT else 0)
         moved = self.moved
         for number, chapter in later.chapters.items():
+            if base + number != self.chapter:
+                self.uncounted.clear()
             self.chapter = base + number
             for old in [n for n in self.chapters if n <= self.chapter - CHAPTERS]:
                 del self.chapters[old]

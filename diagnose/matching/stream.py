@@ -12,7 +12,7 @@ from typing import Final
 from diagnose.matching.lines import Hit
 from diagnose.matching.scanner import Scanner
 from diagnose.matching.segments import newlines
-from diagnose.matching.signals import Clean, SourceFold, Span, signal_id, signal_of
+from diagnose.matching.signals import Clean, SourceFold, Span, signal_id
 from diagnose.matching.times import edge_time
 from schemas.record import SEGMENT_BYTES, WINDOW_BYTES, Chunk, Decoder, Formats, Source, Told
 from schemas.signal import Heard, Signal, SourceRead, Withdrawn
@@ -183,6 +183,8 @@ class SourceStream:
         now = self.fold.copy()
         for chunk in self._chunks(len(self.data)):
             now.add(scanner.findings(chunk, decoder))
+        now.measuring.read(decoder)
+        now.measure()
         return now
 
     def _settle(self, scanner: Scanner, decoder: Decoder) -> None:
@@ -195,6 +197,8 @@ class SourceStream:
             return
         for chunk in self._chunks(border):
             self.fold.add(scanner.findings(chunk, decoder))
+        self.fold.measuring.read(decoder)
+        self.fold.measure()
         if self._in_head():
             self.first_s = edge_time(self.data[:HEAD_BYTES], decoder, from_end=False)
         self._forget(border)
@@ -229,6 +233,8 @@ class SourceStream:
         at_end: bool,
     ) -> list[Statement]:
         spans = {signal_id(span, self.source): span for span in now.spans()}
+        if self.source.complete and not spans and not self.said:
+            return []  # that it has been read matters to nobody: no run goes on in it, and nothing is waited for
         digests = {name: _digest(span) for name, span in spans.items()}
         gone = [name for name in self.said if name not in spans]
         withdrawn = [name for name in gone if self.said[name][0] >= self.said_from]
@@ -243,7 +249,7 @@ class SourceStream:
         now.settle(decoder)
         self.said = {name: self.said[name] for name in self.said if name in spans} | {n: digests[n] for n in changed}
         ordered = sorted((spans[name] for name in changed), key=lambda s: (s.first.offset, s.first.signature.id))
-        signals = [signal_of(s, self.source, matcher.clean).model_copy(update={"read_to": self.high}) for s in ordered]
+        signals = [now.signal(s, self.source, matcher.clean).model_copy(update={"read_to": self.high}) for s in ordered]
         ended = [Withdrawn(id=name, source=self.source.name, read_to=self.high) for name in sorted(withdrawn)]
         return [*ended, *signals, self._read(decoder, now)]
 
@@ -269,6 +275,7 @@ class SourceStream:
             first_s=min([t for t in (first, *marks) if t is not None], default=None),
             last_s=max([t for t in (last, *marks) if t is not None], default=None),
             heard_s=self.heard_s,
+            complete=self.source.complete,
         )
 
 

@@ -32,7 +32,7 @@ _FILTERS: Final = (
 )  # fmt: skip
 
 
-def _limit(context: click.Context, option: click.Parameter, value: str) -> int | None:
+def how_many(context: click.Context, option: click.Parameter, value: str) -> int | None:
     """Return how many are wanted; `None` is all of them."""
     if value in ("all", "0"):
         return None
@@ -45,8 +45,8 @@ _ORDERED: Final = (
     click.option("--sort", type=click.Choice(SORTS), default="opened", show_default=True, help="What comes first."),
     click.option("--ascending", is_flag=True, help="The other way round: the oldest, mildest, ... first."),
     click.option(
-        "--limit", callback=_limit, metavar="N|all", default="50", show_default=True, shell_complete=texts("50", "all"),
-        help="At most so many.",
+        "--limit", callback=how_many, metavar="N|all", default="50", show_default=True, help="At most so many.",
+        shell_complete=texts("50", "all"),
     ),
 )  # fmt: skip
 form_of_a_list = click.option("--format", "-f", "form", type=click.Choice(LISTED), default="table", show_default=True)

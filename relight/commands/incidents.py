@@ -3,8 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
@@ -13,6 +12,7 @@ import click
 from relight.commands.errors import OneLine, mistakes
 from relight.commands.incident_options import filtered, form_of_a_list, ordered
 from relight.commands.options import with_settings
+from relight.commands.stored import store_errors, stored
 from relight.incidents.definitions import DEFINITIONS
 
 if TYPE_CHECKING:
@@ -80,8 +80,9 @@ def show(resolved: "Resolved", beginning: str, with_lines: bool, form: str) -> N
 
     The beginning of its ID will do. Its diagnosis and how sure that is, the culprit, the line that said so first, the
     evidence with the lines around it, what followed, what happened to the incident and when, other diagnoses and why
-    not, and what to do. With --lines also the log lines of the sources and hosts of the evidence, from a minute before
-    the cause to the last finding.
+    not, and what to do; past incidents that were like it, and what helped then; where nothing explains it, the lines
+    that stand out. With --lines also the log lines of the sources and hosts of the evidence, from a minute before the
+    cause to the last finding.
     """
     import shutil
 
@@ -90,19 +91,22 @@ def show(resolved: "Resolved", beginning: str, with_lines: bool, form: str) -> N
     from relight.incidents.around import lines_around
     from relight.incidents.reading import named
     from relight.incidents.text import as_text
+    from relight.learning.background import background
 
-    with _store(resolved) as (store, place):
+    with stored(resolved) as (store, place):
         document = named(store, beginning)
         lines = lines_around(store, document) if with_lines else None
+        more = background(store, document)
+    account = account_of(document, more.sections)
     if form == "json":
-        click.echo(showing.as_json(document, lines), nl=False)
+        click.echo(showing.as_json(document, lines, more.plain), nl=False)
     elif form == "html":
-        click.echo(reporting.as_html([account_of(document)], place, lines), nl=False)
+        click.echo(reporting.as_html([account], place, lines), nl=False)
     elif form == "markdown":
-        click.echo(reporting.as_markdown([account_of(document)], place, lines), nl=False)
+        click.echo(reporting.as_markdown([account], place, lines), nl=False)
     else:
         width = shutil.get_terminal_size((_PIPED_COLUMNS, 24)).columns if sys.stdout.isatty() else _PIPED_COLUMNS
-        click.echo(as_text(account_of(document), lines, width=width, colour=_colour()), nl=False)
+        click.echo(as_text(account, lines, width=width, colour=_colour()), nl=False)
 
 
 @incidents.command()
@@ -129,7 +133,7 @@ def watch(resolved: "Resolved", filters: "Filters", interval: float, form: str) 
     stop = threading.Event()
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, lambda *_: stop.set())
-    with _errors():
+    with store_errors():
         query = query_of(filters, _now_ms(), standing=())
         watched = Watch(
             lambda: open_store(resolved.settings, create=False),
@@ -167,7 +171,7 @@ def report(
         raise click.UsageError("Name incidents by their IDs or choose them by filters, not both.")
     if not (beginnings or filters.any):
         raise click.UsageError("Name incidents by their IDs, or choose them by filters such as --since 7d.")
-    with _store(resolved) as (store, place):
+    with stored(resolved) as (store, place):
         documents: Sequence[IncidentDocument]
         if beginnings:
             documents = list({one.id: one for one in (named(store, name) for name in beginnings)}.values())
@@ -209,7 +213,7 @@ def stats(resolved: "Resolved", filters: "Filters", form: str) -> None:
     from relight.incidents.stats import stats_of
 
     now_ms = _now_ms()
-    with _store(resolved) as (store, place):
+    with stored(resolved) as (store, place):
         found = stats_of(store, query_of(filters, now_ms), now_ms)
     if form == "table" and (sys.stdout.isatty() or found.whole is None):
         written = figures.as_table(found, shutil.get_terminal_size((80, 24)).columns, colour=_colour())
@@ -228,7 +232,7 @@ def _list(
     from relight.incidents.filters import query_of
     from relight.incidents.reading import found
 
-    with _store(resolved) as (store, place):
+    with stored(resolved) as (store, place):
         query = query_of(filters, _now_ms(), text=text)
         result = found(store, query, cast("Sort", sort), ascending=ascending, limit=limit)
         if form == "table":
@@ -287,25 +291,6 @@ def _change(change: "Change", form: str) -> str:
     if not sys.stdout.isatty():
         return changes.as_tabs(change)
     return changes.as_line(change, shutil.get_terminal_size((80, 24)).columns, colour=_colour())
-
-
-@contextmanager
-def _store(resolved: "Resolved") -> "Iterator[tuple[IncidentStore, str]]":
-    """Open the store, and tell where it is. What is wrong with it, or with what was typed, is one line."""
-    from relight.stores.opening import open_store, store_place
-
-    with _errors(), open_store(resolved.settings, create=False) as store:
-        yield store, store_place(resolved.settings)
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    from relight.incidents.filters import Unclear
-    from relight.incidents.reading import NoIncident
-    from relight.stores.port import StoreError
-
-    with mistakes(StoreError, Unclear, NoIncident):
-        yield
 
 
 def _colour() -> bool:

@@ -10,12 +10,15 @@ from relight.incidents.rows import Row, row_of
 from relight.incidents.times import after, length, stamp
 from relight.reports.blame import blamed
 from relight.reports.failure import Failure, failure_of
+from relight.stores.moments import judged
 from schemas.document import IncidentDocument
 from schemas.history import IncidentHistory
 from schemas.incident import Blamed, Diagnosis, Incident, Scope
 from schemas.remedy import CommandHistory
+from schemas.verdict import IncidentJudged
 from schemas.vocabulary import Culprit, Domain, Impact, RetryOutlook, Severity
 
+Sections = tuple[tuple[str, tuple[str, ...]], ...]
 _ENDED = {Impact.FAILED: "failed", Impact.DEGRADED: "was degraded", Impact.NONE: "went on"}
 
 
@@ -33,7 +36,8 @@ class Told:
 class Account:
     """An incident as it is told. `facts` are labels with what is to be said; `failure` is its diagnosis in words.
 
-    `commands` are what was done about it. `left_out` counts moments in the middle that are not kept.
+    `commands` are what was done about it. `left_out` counts moments in the middle that are not kept. `sections` are
+    what else is told: titles, each with lines below it.
     """
 
     row: Row
@@ -46,10 +50,11 @@ class Account:
     left_out: int
     commands: tuple[Told, ...]
     drawing: Drawing | None
+    sections: Sections = ()
 
 
-def account_of(document: IncidentDocument) -> Account:
-    """Return an incident as it is told; everything in it is cleaned."""
+def account_of(document: IncidentDocument, sections: Sections = ()) -> Account:
+    """Return an incident as it is told, everything in it cleaned; `sections` are so already."""
     own = cleaned(document)
     history, row = own.history, row_of(own)
     incident = _incident(history)
@@ -57,13 +62,14 @@ def account_of(document: IncidentDocument) -> Account:
         row=row,
         headline=_headline(history, incident),
         diagnosed=history.diagnosed is not None,
-        facts=tuple(_facts(history, row)),
+        facts=tuple(_facts(history, row, own.verdict)),
         failure=failure_of([(incident, None)], 1),
         reasons=incident.reasons,
         moments=tuple(_moments(own)),
         left_out=own.left_out,
         commands=commands_of(own),
         drawing=drawing(own),
+        sections=sections,
     )
 
 
@@ -100,7 +106,7 @@ def _headline(history: IncidentHistory, incident: Incident) -> str:
     return f"{blamed(incident)}; job {opened.job} {_ENDED[diagnosed.impact]}"
 
 
-def _facts(history: IncidentHistory, row: Row) -> Iterator[tuple[str, str]]:
+def _facts(history: IncidentHistory, row: Row, verdict: IncidentJudged | None) -> Iterator[tuple[str, str]]:
     """Yield what is known besides the diagnosis."""
     yield "State", _state(history, row)
     late = f", {length(row.detection_s)} after the first line of the cause" if row.detection_s is not None else ""
@@ -112,6 +118,7 @@ def _facts(history: IncidentHistory, row: Row) -> Iterator[tuple[str, str]]:
     yield "Cluster", row.cluster
     yield "Fault", f"{row.fault} (signature {row.signature})"
     yield "Culprit", row.culprit
+    yield "Verdict", judged(verdict) if verdict else ""
     lost = f"{row.lost_gpu_h:,.1f} GPU hours at least" if row.lost_gpu_h is not None else ""
     yield "Lost", f"{lost}: {row.ranks:,} ranks" if lost else ""
 

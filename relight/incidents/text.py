@@ -42,6 +42,8 @@ def _renderables(account: Account, lines: Sequence[str] | None) -> Iterator[Rend
     yield from _listed("Symptoms", map(Text, _symptoms(failure)))
     yield from _listed("Timeline", _timeline(account.moments, account.left_out))
     yield from _listed("Commands", [_moments(account.commands) if account.commands else Text("none issued")])
+    for title, texts in account.sections:
+        yield from _listed(title, map(Text, texts))
     yield from _listed("Less likely", map(Text, _rivals(failure)))
     if lines is not None:
         yield from _listed("Log lines around it", [Text(line) for line in lines])

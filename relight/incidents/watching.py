@@ -73,7 +73,7 @@ class Watch:
         for document in documents:
             before = self._newer(document)
             if before is not None and passes(document, self._query):
-                moments = [moment for moment in document.timeline if moment.sequence > before]
+                moments = document.timeline[-(document.version - before) :]  # each event adds one
                 told.append(Change(document, moments, begun=False))
         self._cursor = cursor
         return told or None

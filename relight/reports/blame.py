@@ -85,6 +85,8 @@ def blamed(incident: Incident) -> str:
             return f"{_opening(culprit.name)} {rest}"
     if culprit.kind is Culprit.JOB:
         return title
+    if incident.fault == "comm.collective_timeout":
+        return f"{title} because of {culprit.name}"
     return f"{title}: {culprit.name}" if culprit.kind is Culprit.FILE else f"{title} on {culprit.name}"
 
 

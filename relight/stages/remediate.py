@@ -1,8 +1,9 @@
 """`relight remediate`: reads incidents, outcomes and requests, plans what is to be done, and issues signed commands.
 
-What orchestrators report and people ask for is first admitted to `relight.incidents`, if it is authentic. Decisions are
-taken at ticks, which the stage writes there itself, and acts on when it reads them back: so a replay of the topic gives
-the same decisions. A tick is written when something new has been read, or when time alone may change something.
+What orchestrators report and people ask for is first admitted to `relight.incidents`, if it is authentic; what people
+say of a diagnosis to `relight.signals`, for correlate learns from it. Decisions are taken at ticks, which the stage
+writes to `relight.incidents` itself, and acts on when it reads them back: so a replay of the topic gives the same ones.
+A tick is written when something new has been read, or when time alone may change something.
 """
 
 import time
@@ -21,7 +22,7 @@ from relight.stages.deadletters import cluster_of, refused
 from relight.stages.publishing import published
 from relight.stages.remedies import FLOOR, NAME, Restored, restored
 from relight.stages.snapshots import Snapshot, written
-from relight.topics import INCIDENTS, OUTCOMES, READS
+from relight.topics import CONTROL, INCIDENTS, OUTCOMES, READS, SIGNALS
 from relight.transports.port import EventLog, Outgoing, Partition, Record
 from remediate import keeping
 from remediate.cases import EVERYWHERE, Cases
@@ -34,11 +35,14 @@ from schemas.playbook import Playbook
 from schemas.policy import Policy
 from schemas.remedy import OutcomeAdmitted, PolicyAdopted, RemediationTick, RequestAdmitted
 from schemas.signal import derived_id
+from schemas.verdict import Verdict, VerdictAdmitted
 
 _BEHIND_S: Final = 10.0
 """What was reported while nobody planned is read before anything is decided, if it can be within this."""
 _GAP: Final = 5
 """The last offsets of a partition may be those of transactions."""
+_EXPECTED: Final[dict[str, tuple[type, ...]]] = {OUTCOMES: (CommandOutcome,), CONTROL: (Request, Verdict)}
+"""What may be on a topic."""
 _OLD_S: Final = 3600.0
 """A request that is older than this when it comes to its topic is one that was made before."""
 
@@ -158,18 +162,21 @@ class Remediate:
     def _admitted(self, record: Record) -> Iterator[Outgoing]:
         """Yield what an orchestrator or a person says as a fact. Raises: NotAnEvent, NotAuthentic."""
         said = decoded(record.value).data
-        expected = CommandOutcome if record.topic == OUTCOMES else Request
-        if not isinstance(said, CommandOutcome | Request) or not isinstance(said, expected):
+        expected = _EXPECTED[record.topic]
+        if not isinstance(said, CommandOutcome | Request | Verdict) or not isinstance(said, expected):
             raise NotAnEvent(f"it does not belong to {record.topic}")
         keys = self._outcomes if record.topic == OUTCOMES else self._requests
         keys.keys.check(data_of(record.value))
-        if isinstance(said, Request):
+        if record.topic == CONTROL:
             _check(said, record)
-        elif said.cluster == EVERYWHERE:
-            raise NotAnEvent("an outcome is of one cluster")
+        if not isinstance(said, Request) and said.cluster == EVERYWHERE:
+            raise NotAnEvent("an outcome and a verdict are of one cluster")
         yield from self._facts(said)
 
-    def _facts(self, said: CommandOutcome | Request) -> Iterator[Outgoing]:
+    def _facts(self, said: CommandOutcome | Request | Verdict) -> Iterator[Outgoing]:
+        if isinstance(said, Verdict):
+            yield _admitted(said)
+            return
         if isinstance(said, CommandOutcome):
             if said.command.startswith(REFUSED):
                 return  # it is about a record that is no command
@@ -240,11 +247,19 @@ def digest(playbooks: Iterable[Playbook]) -> str:
     return sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
 
 
-def _check(request: Request, record: Record) -> None:
-    """Refuse a request that cannot be carried out, or was captured and sent again. Raises: NotAnEvent, NotAuthentic."""
-    if record.time_ms / 1000 - request.at_s > _OLD_S:
+def _admitted(verdict: Verdict) -> Outgoing:
+    """Return a verdict as a fact for who diagnoses the cluster."""
+    name = derived_id("admitted", verdict.cluster, verdict.id)
+    told = verdict.model_copy(update={"note": masked(verdict.note)[:REASON_CHARACTERS]})
+    event = Event(name, verdict.cluster, verdict.incident, verdict.at_s, VerdictAdmitted(verdict=told))
+    return Outgoing(SIGNALS, encoded(event), verdict.cluster.encode())
+
+
+def _check(said: CommandOutcome | Request | Verdict, record: Record) -> None:
+    """Refuse what cannot be carried out, or was captured and sent again. Raises: NotAnEvent, NotAuthentic."""
+    if record.time_ms / 1000 - said.at_s > _OLD_S:
         raise NotAuthentic("it was signed long before it came: it is sent again")
     try:
-        check_patterns(request.matchers)
+        check_patterns(said.matchers if isinstance(said, Request) else ())
     except ValueError as error:
         raise NotAnEvent(str(error)) from None

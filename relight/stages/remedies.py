@@ -39,6 +39,11 @@ class Restored:
         self.everywhere.append(event)
         return list(self.clusters.values())
 
+    def take(self, event: Event) -> None:
+        """Take in an event. Raises `NotAnEvent` as `concerned` does."""
+        for cases in self.concerned(event):
+            cases.apply(event)
+
     def cluster(self, name: str) -> Cases:
         """Return a cluster. One that was not heard of begins here: what was for all of them is for it too."""
         if name not in self.clusters:
@@ -69,8 +74,8 @@ def restored(log: EventLog, number: int, until: int | None = None) -> Restored:
         for record in records:
             with suppress(NotAnEvent):  # it was refused when it was read first
                 event = decoded(record.value)
-                for cases in found.concerned(event) if record.offset >= covered.get(event.cluster, 0) else ():
-                    cases.apply(event)
+                if record.offset >= covered.get(event.cluster, 0):
+                    found.take(event)
     return found
 
 

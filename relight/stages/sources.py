@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any, Final
 
+from diagnose.matching.readings import LIVE
 from diagnose.matching.scanner import Scanner
 from diagnose.matching.stream import Matcher, SourceStream, Statement
 from ingest.decode import LogFormats
@@ -153,7 +154,7 @@ def matcher(rules: tuple[Path, ...]) -> Matcher:
     Raises:
         RuleError: a rule file has a mistake.
     """
-    return Matcher(Scanner(*automaton(known(rules))), LogFormats(), shown)
+    return Matcher(Scanner(*automaton(known(rules)), LIVE), LogFormats(), shown)
 
 
 def _no_more_than(source: Source, vouched: bool, attested: bool) -> Source:
@@ -212,6 +213,7 @@ def source_of(shipped: Shipped, key: str, trusted: bool) -> Source:
         vouched=trusted,
         attested=trusted and shipped.attested,
         placed=named.host is not None or origin.rank is not None,
+        complete=shipped.complete,
     )
 
 

@@ -83,7 +83,7 @@ def day_of(line: LogRecord, kept_days: int) -> str:
 
 def incident_source(document: IncidentDocument, ingested_ms: int) -> dict[str, Any]:
     """Return an incident as a document."""
-    found, history = facets(document), document.history
+    found, history, verdict = facets(document), document.history, document.verdict
     event = {
         "kind": "alert",
         "module": "relight",
@@ -113,6 +113,8 @@ def incident_source(document: IncidentDocument, ingested_ms: int) -> dict[str, A
         "run": history.opened.run if history.opened else None,
         "attempt": history.opened.attempt if history.opened else None,
         "merged_into": history.merged_into,
+        "verdict": verdict.judgement.value if verdict else None,
+        "actual_fault": verdict.actual if verdict else None,
         "ranks": found.ranks,
         "detection_ms": found.detection_ms,
         "recovery_ms": found.recovery_ms,

@@ -112,6 +112,7 @@ def _words(document: IncidentDocument) -> Iterator[str]:
     """Yield the words that an incident is found by, the most telling first."""
     history = document.history
     yield from words(f"{document.id} {document.cluster} {history.state}")
+    yield from _dealt_with(document)
     if history.opened:
         yield from words(f"{history.opened.component} {history.opened.job or ''} {history.opened.run}")
     if history.diagnosed:
@@ -130,6 +131,15 @@ def _words(document: IncidentDocument) -> Iterator[str]:
         yield from _line(evidence.first)
         for name in (*evidence.hosts, *evidence.gpus):
             yield from words(name)
+
+
+def _dealt_with(document: IncidentDocument) -> Iterator[str]:
+    """Yield the words of what people have said of an incident, and of what was done about it."""
+    for verdict in (document.verdicts[name] for name in sorted(document.verdicts)):
+        yield from words(f"judged {verdict.judgement} {verdict.actual or ''} {verdict.by} {verdict.note}")
+    for command in document.commands.values():
+        if command.plan:
+            yield from words(f"command {command.plan.action.kind} {command.plan.target} {command.state}")
 
 
 def _line(place: Place | None) -> Iterator[str]:

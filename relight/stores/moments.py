@@ -1,4 +1,4 @@
-"""What happened to an incident and to the commands for it, in words."""
+"""What happened to an incident and to the commands for it, and what people say of it, in words."""
 
 from typing import assert_never
 
@@ -23,11 +23,21 @@ from schemas.remedy import (
     CommandProgressed,
     Doing,
 )
+from schemas.verdict import IncidentJudged
 
 
-def told(happened: Happening | Doing) -> str:
-    """Return what happened to an incident, or to a command for it, in words."""
+def told(happened: Happening | Doing | IncidentJudged) -> str:
+    """Return what happened to an incident or to a command for it, or what was said of it, in words."""
+    if isinstance(happened, IncidentJudged):
+        return judged(happened)
     return _of_a_command(happened) if isinstance(happened, Doing) else _of_an_incident(happened)
+
+
+def judged(verdict: IncidentJudged) -> str:
+    """Return in words what a person has said of a diagnosis."""
+    instead = f", it was {verdict.actual}" if verdict.actual else ""
+    about = f"{verdict.about.fault} ({verdict.about.signature})"
+    return f"{about} is {verdict.judgement}{instead}, says {verdict.by}{_because(verdict.note)}"
 
 
 def _of_an_incident(happening: Happening) -> str:

@@ -10,6 +10,7 @@ from schemas.document import IncidentDocument, Moment
 from schemas.events import Event
 from schemas.history import Happening, IncidentHistory
 from schemas.remedy import CommandHistory, Doing, command_of
+from schemas.verdict import IncidentJudged, verdict_of
 
 MOMENTS: Final = 500
 """A timeline has so many moments at most: those at its beginning, and the last ones."""
@@ -24,7 +25,7 @@ _BEYOND: Final = 20_000
 """So many incidents are remembered of which events are missing for ever."""
 _HAPPENINGS: Final = get_args(Happening)
 _DOINGS: Final = get_args(Doing)
-_TOLD: Final = (*_HAPPENINGS, *_DOINGS)
+_TOLD: Final = (*_HAPPENINGS, *_DOINGS, IncidentJudged)
 
 Known = Callable[[Sequence[str]], Mapping[str, IncidentDocument]]
 """Returns what a store has of incidents."""
@@ -33,7 +34,7 @@ Recorded = Callable[[Sequence[str]], Iterable[Event]]
 
 
 def incident_of(event: Event) -> str:
-    """Return the id of the incident that an event of it, or of a command for it, is about."""
+    """Return the id of the incident that an event of it, of a command for it, or of a verdict on it is about."""
     return event.subject.partition("/")[0]
 
 
@@ -134,7 +135,7 @@ def _fold(folds: dict[str, _Fold], events: Iterable[Event]) -> set[str]:
 
 
 def _folded(document: IncidentDocument, event: Event) -> tuple[IncidentDocument, bool]:
-    """Return an incident after one more event, of itself or of a command for it, and whether none is missing before."""
+    """Return an incident after one more event, of itself or of what is below it, and whether none is missing before."""
     data, sequence, time_s = event.data, event.sequence or 0, event.time_s or 0.0
     change: dict[str, object]
     if isinstance(data, _DOINGS):
@@ -142,6 +143,10 @@ def _folded(document: IncidentDocument, event: Event) -> tuple[IncidentDocument,
         command = document.commands.get(name) or CommandHistory(id=name)
         known = command.sequence if document.history.sequence else -1
         change = {"commands": document.commands | {name: command.after(data, time_s)}}
+    elif isinstance(data, IncidentJudged):
+        name = verdict_of(event.subject)
+        known = int(name in document.verdicts) if document.history.sequence else -1
+        change = {"verdicts": document.verdicts | {name: data}}
     else:
         assert isinstance(data, _HAPPENINGS), "what is neither was left out"
         known = document.history.sequence

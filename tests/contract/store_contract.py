@@ -6,6 +6,8 @@ from itertools import product
 
 import pytest
 
+from relight.learning.figures import playbook_figures, rule_figures
+from relight.learning.similar import similar_in
 from relight.stores.port import BUCKETS, LIMIT, IncidentStore, LineQuery, Page, Query, Sort
 from relight.stores.projection import Projection
 from relight.stores.words import MOST
@@ -18,6 +20,7 @@ from tests.contract.store_stories import (
     document,
     events,
     folded,
+    judged,
     line,
     merged,
     reopened,
@@ -131,6 +134,47 @@ class StoreContract:
         store.refresh()
         assert store.known([after.id]) == {after.id: after}
         assert [command.state for command in store.get(after.id)[0].commands.values()] == ["effective"]
+
+    def test_the_verdicts_on_an_incident_are_a_part_of_it_and_it_is_found_by_them(self, store: IncidentStore) -> None:
+        said = events(1)
+        (after,) = folded([*said, *commanded(said), *judged(said, "wrong", "gpu.pcie_error")])
+        self.put(store, after, document(2))
+        assert store.known([after.id]) == {after.id: after}
+        assert ids(store.search(Query(text="judged wrong"))) == [after.id]
+        assert ids(store.search(Query(text="command restart_job effective"))) == [after.id]
+
+    def test_figures_of_signatures_and_actions_are_those_of_verdicts_and_commands(self, store: IncidentStore) -> None:
+        one, two, three = events(1), events(2, opened_s=START_S + HOUR_S), events(3, opened_s=START_S + 2 * HOUR_S)
+        told = [
+            *one,
+            *judged(one, "correct"),
+            *two,
+            *commanded(two),
+            *judged(two, "correct", at_s=1),
+            *judged(two, "wrong"),
+        ]
+        self.put(store, *folded([*told, *three, *judged(three, "wrong")]))
+        (figures,) = rule_figures(store, Query()).signatures
+        assert (figures.signature, figures.incidents, figures.correct, figures.wrong) == ("nvrm.xid.79", 3, 1, 2)
+        assert (figures.precision, figures.low, figures.high) == (0.3333, 0.0615, 0.7923)
+        assert (figures.trust, figures.last_seen) == (0.8462, "2026-05-12T05:00:00Z")
+        done = playbook_figures(store, Query())
+        assert [(a.name, a.planned, a.issued, a.proved, a.success_rate, a.recovery_s) for a in done.actions] == [
+            ("restart_job", 1, 1, 1, 1.0, 95.0)
+        ]
+        assert [rung.name for rung in done.rungs] == ["gpu.fallen-off-bus 1 restart_job"]
+
+    def test_what_was_like_an_incident_before_it_is_found_with_what_helped(self, store: IncidentStore) -> None:
+        first, other = events(1, opened_s=START_S), events(2, host="node07", opened_s=START_S + HOUR_S)
+        last, later = events(3, opened_s=START_S + 2 * HOUR_S), events(4, opened_s=START_S + 3 * HOUR_S)
+        another = events(5, fault="gpu.pcie_error", opened_s=START_S)
+        documents = folded([*first, *commanded(first), *other, *last, *later, *another])
+        self.put(store, *documents)
+        (asked,) = (one for one in documents if one.id == last[0].subject)
+        found = similar_in(store, asked)
+        assert [one.document.id for one in found] == [other[0].subject, first[0].subject]
+        assert [one.part for one in found] == [None, "node03/0000:3b:00"]
+        assert "restart_job job/48211 helped after 1 min 35 s" in str(found[1])
 
     def test_it_is_known_before_any_search_sees_it(self, store: IncidentStore) -> None:
         store.put_incidents([document(1)])

@@ -33,6 +33,8 @@ from schemas.remedy import (
     subject_of,
 )
 from schemas.signal import derived_id
+from schemas.verdict import IncidentJudged, Judged, Judgement
+from schemas.verdict import subject_of as verdict_subject
 from schemas.vocabulary import Culprit, Domain, Impact, Kept, Provenance, RetryOutlook, Severity
 
 START_S = datetime(2026, 5, 12, 3, 0, tzinfo=UTC).timestamp()
@@ -148,6 +150,16 @@ def line(text: str, **told: Any) -> LogRecord:
         "job": "48211", "level": "ERROR", "provenance": Provenance.KERNEL, "kept": Kept.EVIDENCE,
     }  # fmt: skip
     return LogRecord(**known | told)
+
+
+def judged(said: Sequence[Event], word: str, actual: str | None = None, at_s: float = 2.0) -> list[Event]:
+    """Return the event of a verdict on an incident."""
+    incident, name = said[0].subject, derived_id("verdict", said[0].subject, at_s)
+    data = IncidentJudged(
+        incident=incident, judgement=Judgement(word), actual=actual, by="ann", at_s=at_s, note="seen in the rack",
+        about=Judged(fault="gpu.fallen_off_bus", signature="nvrm.xid.79"),
+    )  # fmt: skip
+    return [Event(derived_id("judged", name), said[0].cluster, verdict_subject(incident, name), START_S + 900, data, 1)]
 
 
 COMMAND = "0e4b7033-b748-5a94-9d51-d15a66e79a4d"

@@ -46,6 +46,8 @@ def said(
     rank: int | None = None,
     timed: bool = True,
     unit: tuple[int, int] | None = None,
+    pace_s: float | None = None,
+    pause_s: float | None = None,
     **captures: str,
 ) -> Signal:
     """Return a signal that a source gives `at` seconds into the story, at a line that grows with the time."""
@@ -76,6 +78,8 @@ def said(
         host=host,
         rank=rank,
         captures=captures,
+        pace_s=pace_s,
+        pause_s=pause_s,
     )
 
 

@@ -198,3 +198,36 @@ def test_lines_cannot_test_a_pattern_that_is_none(tmp_path: Path) -> None:
 def test_a_pattern_without_four_fixed_characters_is_refused(pattern: str) -> None:
     signature = catalogue().by_id["c10d.init-timeout"].model_copy(update={"patterns": (pattern,)})
     assert rulecheck.check([Rule(signature, "own.yaml", 3)], {})
+
+
+READING = RULE | {"pattern": r"flux capacitor \d+ broke", "match": "the flux capacitor 3 broke after 1,200 ms"}
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (r"after (?P<time_ms>\S+)", "`values` captures `time_ms`, which is no metric (schemas/metrics.yaml)"),
+        (r"after \S+", r"`values` pattern `after \S+` captures nothing"),
+        (r"after (?P<step_time_ms>", "`values` pattern `after (?P<step_time_ms>`: missing )"),
+    ],
+)
+def test_values_capture_metrics(tmp_path: Path, values: str, expected: str) -> None:
+    assert f"own.yaml:3: rule own.rule: {expected}" in complaint(
+        written(tmp_path / "own.yaml", READING | {"values": values})
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "sound"),
+    [
+        (r"after (?P<step_time_ms>[0-9,]+) ms", True),
+        (r"capacitor (?P<step>\d+)", True),
+        (r"after (?P<step_time_ms>.+)", False),
+        (r"for (?P<step_time_ms>[0-9,]+) ms", False),
+    ],
+)
+def test_values_read_a_number_from_a_line_of_the_rules_own(tmp_path: Path, values: str, sound: bool) -> None:
+    read = read_rules(written(tmp_path / "own.yaml", READING | {"values": values}))
+    found = [str(error) for error in rulecheck.test(read, decoder_for(Source("rules"), b""))]
+    expected = f"{tmp_path}/own.yaml:3: rule own.rule: `values` pattern reads no number from any `match` line: {values}"
+    assert found == ([] if sound else [expected])

@@ -130,7 +130,7 @@ def test_what_a_job_prints_drains_nothing(line: str, lab: Lab) -> None:
 
 def test_what_a_job_prints_is_no_kernels_word_where_its_files_are_known_as_a_jobs(lab: Lab) -> None:
     with lab.running(), lab.shipping(printed(lab, XID, DMESG + XID, syslog(), *DEATH), provenance="app"):
-        assert until(lab.issued, 20)
+        assert until(lab.issued)
     assert diagnosed(lab) == []
     assert not planned(lab) & GRAVE
 
@@ -164,7 +164,7 @@ def test_a_file_that_looks_like_the_journals_export_vouches_for_nobody(lab: Lab)
 def test_what_a_program_writes_to_the_kernels_ring_drains_nothing(lab: Lab) -> None:
     records = KMSG + b"10,341,5690716123,-;%b\n" % XID.encode()
     with lab.running(), lab.reading_kernel(records, "node1"), lab.shipping(printed(lab, *DEATH)):
-        assert until(lab.issued, 20)
+        assert until(lab.issued)
     assert diagnosed(lab) == []
     assert not planned(lab) & GRAVE
 
@@ -231,7 +231,7 @@ def test_an_operator_who_takes_a_word_back_is_heard(lab: Lab) -> None:
     log = kernel_log(lab, f"{DMESG}usb 1-1: new device")
     lab.ship(log, **TRUSTING)
     with lab.running("match"):
-        assert until(lambda: events(lab.log, SIGNALS), 20)
+        assert until(lambda: events(lab.log, SIGNALS))
     with log.open("a") as file:
         file.write(f"{DMESG}{XID}\n")
     lab.ship(log, host="node1")
@@ -245,7 +245,7 @@ def test_a_topic_that_is_trusted_no_more_vouches_for_nothing(lab: Lab) -> None:
     first = chunk(f"{DMESG}usb 1-1: new device")
     lab.log.append([first])
     with lab.running("match"):
-        assert until(lambda: records(lab.log, SNAPSHOTS), 20)
+        assert until(lambda: records(lab.log, SNAPSHOTS))
     lab.more = {**lab.more, "topics.trusted": ("other.logs",)}
     lab.log.append([chunk(syslog(), behind=first)])
     with lab.running():

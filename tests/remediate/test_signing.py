@@ -177,14 +177,14 @@ class _Sent:
         return orjson.dumps(event)
 
 
-SENT: Mapping[str, Signed] = {
-    "with None in it": command(),
-    "with nothing in a list": command(action=CollectDiagnostics(), affects=(), target=""),
-    "with whole seconds": command(issued_s=1_700_000_000.0, deadline_s=0.0),
-    "with fractions": command(issued_s=1_700_000_000.123456, deadline_s=1e-7),
-    "with anything in words": command(reason="\x00\x1f\t\r\n\b\f\"\\/\x7f\x80\u2028\ufeff\ue000😀é"),
-    "a withdrawal": CommandWithdrawal(id="2", cluster="c1", command="4f6c", reason="", issued_s=1.5),
-    "an outcome": CommandOutcome(
+SENT: Mapping[str, Callable[[], Signed]] = {
+    "with None in it": command,
+    "with nothing in a list": lambda: command(action=CollectDiagnostics(), affects=(), target=""),
+    "with whole seconds": lambda: command(issued_s=1_700_000_000.0, deadline_s=0.0),
+    "with fractions": lambda: command(issued_s=1_700_000_000.123456, deadline_s=1e-7),
+    "with anything in words": lambda: command(reason="\x00\x1f\t\r\n\b\f\"\\/\x7f\x80\u2028\ufeff\ue000😀é"),
+    "a withdrawal": lambda: CommandWithdrawal(id="2", cluster="c1", command="4f6c", reason="", issued_s=1.5),
+    "an outcome": lambda: CommandOutcome(
         id="3", cluster="c1", command="4f6c", status=OutcomeStatus.STARTED, by="a", at_s=2.0, healthy=False,
         before={"\ue000": "1", "😀": "2", "é": "3", "e": "4", "": ""},
     ),
@@ -193,9 +193,10 @@ SENT: Mapping[str, Signed] = {
 
 @pytest.mark.parametrize("what", SENT)
 def test_an_orchestrator_believes_what_was_signed_and_gets_what_was_verified(verify: Run, what: str) -> None:
-    done = verify(_Sent(SENT[what]).bytes())
+    message = SENT[what]()  # made now: what was made when the tests were gathered may have expired
+    done = verify(_Sent(message).bytes())
     assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout == canonical(data_of(SENT[what])) + b"\n"
+    assert done.stdout == canonical(data_of(message)) + b"\n"
 
 
 def test_an_orchestrator_believes_the_older_key_too(verify: Run) -> None:
@@ -227,13 +228,18 @@ def test_an_orchestrator_refuses_what_was_altered(verify: Run, changes: dict[str
 @pytest.mark.parametrize(
     ("message", "reason"),
     [
-        (command(expires_s=time.time() - 1), "expired"),
-        (command(issued_s=time.time() + 900, expires_s=time.time() + 1000), "in the future"),
-        (CommandWithdrawal(id="2", cluster="c", command="4", reason="", issued_s=time.time() + 900), "in the future"),
+        (lambda now_s: command(expires_s=now_s - 1), "expired"),
+        (lambda now_s: command(issued_s=now_s + 900, expires_s=now_s + 1000), "in the future"),
+        (
+            lambda now_s: CommandWithdrawal(id="2", cluster="c", command="4", reason="", issued_s=now_s + 900),
+            "in the future",
+        ),
     ],
 )
-def test_an_orchestrator_refuses_what_is_of_another_time(verify: Run, message: Signed, reason: str) -> None:
-    done = verify(_Sent(message).bytes())
+def test_an_orchestrator_refuses_what_is_of_another_time(
+    verify: Run, message: Callable[[float], Signed], reason: str
+) -> None:
+    done = verify(_Sent(message(time.time())).bytes())
     assert (done.returncode, done.stdout) == (1, b"")
     assert reason in done.stderr.decode()
 

@@ -1,0 +1,179 @@
+"""Measuring: the numbers of one source as they come, what detectors find in them, and the pace of the run.
+
+It is the state behind a fold of signals: which source it is and how it was cut into chunks leave no trace.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import isfinite
+from statistics import median
+from typing import Final
+
+from diagnose.detectors.series import Episode, Point, Series
+from diagnose.matching.lines import Hit
+from diagnose.matching.readings import Measurement, Reading
+from schemas.record import Decoder, Origin
+from schemas.signature import Signature
+
+SERIES: Final = 500
+"""How many series of a source are kept apart; what comes after that is not looked at."""
+
+EPISODES: Final = 8
+"""How often a detector may fire on one series; after that its last episode takes all."""
+
+PACES: Final = 33
+"""From so many readings the pace of a run is worked out: the last ones."""
+
+LEVEL_POINTS: Final = 16
+
+Key = tuple[str, str | None, int | None, int | None, str | None]
+"""Which series it is: metric, host, rank, GPU, job."""
+
+
+@dataclass(slots=True)
+class Detected:
+    """An episode as two hits on the lines of its first and its last point."""
+
+    first: Hit
+    last: Hit
+    count: int
+
+
+@dataclass(slots=True)
+class Measuring:
+    """The state. `pending` is what has been taken and not been looked at, in the order of the lines.
+
+    A run that has succeeded is measured anew from there on (`after_success`): what its numbers were is of no concern
+    any more, and most of them are never looked at.
+    """
+
+    series: dict[Key, Series] = field(default_factory=dict)
+    detected: dict[tuple[str, Key], list[Detected]] = field(default_factory=dict)
+    blocks: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    paces: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
+    longest_s: dict[str, float] = field(default_factory=dict)
+    pending: list[Measurement] = field(default_factory=list)
+    after_success: bool = False
+
+    def take(self, measurement: Measurement) -> None:
+        """Take in what the lines of the next stretch tell."""
+        self.pending.append(measurement)
+
+    def read(self, decoder: Decoder) -> None:
+        """Read the lines that have been taken."""
+        self.pending = [one.read(decoder) for one in self.pending]
+
+    def joined(self, later: "Measuring", lines: int) -> "Measuring":
+        """Return the state with that of a later range, which nobody has looked at; its line numbers are too low."""
+        whole = Measuring(after_success=True) if later.after_success else self
+        whole.pending += [one.moved_by(lines) for one in later.pending]
+        return whole
+
+    def look(self) -> None:
+        """Look at all that has been taken; it has been read."""
+        pending, self.pending = self.pending, []
+        for measurement in pending:
+            self._look_at(measurement)
+
+    def copy(self) -> "Measuring":
+        """Return a state that can go on without changing this one."""
+        return Measuring(
+            series={key: series.copy() for key, series in self.series.items()},
+            detected={key: [Detected(d.first, d.last, d.count) for d in own] for key, own in self.detected.items()},
+            blocks=dict(self.blocks),
+            counts=dict(self.counts),
+            paces={name: [*own] for name, own in self.paces.items()},
+            longest_s=dict(self.longest_s),
+            pending=[*self.pending],
+            after_success=self.after_success,
+        )
+
+    def found(self) -> Iterator[Detected]:
+        """Yield what detectors have found."""
+        for own in self.detected.values():
+            yield from own
+
+    def pace_s(self, signature: str) -> float | None:
+        """Return the median time from one line of progress to the next, in seconds; `None` where it is not known."""
+        own = self.paces.get(signature, ())
+        gaps = [(t - s) / (n - m) for (s, m), (t, n) in pairwise(own) if n > m and t >= s]
+        return median(gaps) if gaps else None
+
+    def pause_s(self, signature: str) -> float | None:
+        """Return the longest time that lay between two lines of progress, in seconds, as far as it can be told.
+
+        Of the lines between two readings it is known how many there were: all but one are taken to have come at the
+        usual pace.
+        """
+        return self.longest_s.get(signature)
+
+    def levels(self, metrics: Iterable[str]) -> Iterator[tuple[Key, float]]:
+        """Yield the present level of each series of these metrics: the median of its last points."""
+        wanted = frozenset(metrics)
+        for key, series in self.series.items():
+            if key[0] in wanted and (recent := [v for v in series.values[-LEVEL_POINTS:] if isfinite(v)]):
+                yield key, median(recent)
+
+    def _look_at(self, measurement: Measurement) -> None:
+        before = self.counts.get(measurement.signature, 0)
+        self.counts[measurement.signature] = before + measurement.count
+        told: dict[Key, list[tuple[Reading, float]]] = {}
+        for reading in measurement.taken:
+            assert isinstance(reading, Reading), "what was taken is read before it is looked at"
+            if self.blocks.get(measurement.signature, -1) >= reading.block:
+                continue  # the chunk before ended in the same block
+            self.blocks[measurement.signature] = reading.block
+            self._pace(measurement.signature, reading, before)
+            for metric, value in reading.values:
+                told.setdefault(_key(metric, reading.origin), []).append((reading, value))
+        for key, points in told.items():
+            self._detect(key, points, measurement.detectors.get(key[0], {}))
+
+    def _pace(self, signature: str, reading: Reading, before: int) -> None:
+        if reading.origin.time_s is not None:
+            own = self.paces.setdefault(signature, [])
+            own.append((reading.origin.time_s, before + reading.ordinal))
+            del own[:-PACES]
+            if len(own) > 1 and (pace_s := self.pace_s(signature)) is not None:
+                (begin_s, first), (end_s, last) = own[-2:]
+                pause_s = end_s - begin_s - (last - first - 1) * pace_s
+                self.longest_s[signature] = max(pause_s, self.longest_s.get(signature, 0.0))
+
+    def _detect(self, key: Key, told: Sequence[tuple[Reading, float]], detectors: Mapping[str, Signature]) -> None:
+        if not detectors or (key not in self.series and len(self.series) >= SERIES):
+            return
+        points = [Point(reading.offset, reading.line, reading.origin.time_s, value) for reading, value in told]
+        watching = {name: signature.detect for name, signature in detectors.items() if signature.detect}
+        for name, episode in self.series.setdefault(key, Series()).take(key[0], points, watching):
+            self._fired(detectors[name], key, episode)
+
+    def _fired(self, detector: Signature, key: Key, episode: Episode) -> None:
+        """Note an episode that has begun or grown."""
+        own = self.detected.setdefault((detector.id, key), [])
+        known = next((one for one in own if one.first.offset == episode.first.offset), None)
+        if known is None and len(own) >= EPISODES:
+            known = own[-1]
+        last = _hit(detector, key, episode.last, episode.said)
+        if known is None:
+            own.append(Detected(_hit(detector, key, episode.first, episode.said), last, episode.count))
+        else:
+            known.last, known.count = last, max(known.count, episode.count)
+
+
+def _key(metric: str, origin: Origin) -> Key:
+    return metric, origin.host, origin.rank, origin.gpu, origin.job
+
+
+def _hit(detector: Signature, key: Key, point: Point, said: str) -> Hit:
+    _, host, rank, gpu, job = key
+    return Hit(
+        signature=detector,
+        offset=point.offset,
+        line=point.line,
+        text=said.encode(),
+        origin=Origin(host=host, rank=rank, gpu=gpu, job=job, time_s=point.time_s),
+        captures=(("metric", key[0]), ("value", f"{point.value:.6g}")),
+        timed=point.time_s is not None,
+    )
