@@ -65,10 +65,11 @@ def _own_lines(rule: Rule, decoder: Decoder) -> Iterator[str]:
     if rule.signature.detect:
         yield from _own_series(rule.signature, rule.signature.detect)
         return
+    nominated = _nominator(rule)
     for line in rule.signature.match:
         if not _any_line_accepted(rule, decoder, line):
             yield f"`match` line does not match: {line}"
-        elif not _nominated(rule, line.encode()):
+        elif not nominated(line.encode()):
             yield f"`match` line is not nominated by the scanning engine: {line}"
     for line in rule.signature.not_match:
         if _any_line_accepted(rule, decoder, line):
@@ -101,16 +102,18 @@ def _any_line_accepted(rule: Rule, decoder: Decoder, line: str) -> bool:
     return any(accepts(rule, part) for part in decoder(line.encode()).message.splitlines())
 
 
-def _nominated(rule: Rule, line: bytes) -> bool:
+def _nominator(rule: Rule) -> Callable[[bytes], bool]:
+    """Return what tells whether the scanning engine points a line out for a rule."""
+    whole = rule.signature.kind in WHOLE
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-    database.compile(
-        expressions=[
-            n.encode() for p in rule.signature.patterns for n in nominating(p, whole=rule.signature.kind in WHOLE)
-        ]
-    )
-    found: list[int] = []
-    database.scan(line, match_event_handler=lambda number, *_: found.append(number))
-    return bool(found)
+    database.compile(expressions=[n.encode() for p in rule.signature.patterns for n in nominating(p, whole=whole)])
+
+    def nominated(line: bytes) -> bool:
+        found: list[int] = []
+        database.scan(line, match_event_handler=lambda number, *_: found.append(number))
+        return bool(found)
+
+    return nominated
 
 
 def _taken(nominators: Iterable[str]) -> str | None:
