@@ -11,7 +11,18 @@ import click
 from diagnose.correlation.jobs import Grouping
 from diagnose.rules import RuleError
 from relight import __version__
-from relight.commands import completion, deadletters, incidents, keys, learning, operate, pipeline, playbooks, recovery
+from relight.commands import (
+    completion,
+    deadletters,
+    incidents,
+    keys,
+    learning,
+    metrics,
+    operate,
+    pipeline,
+    playbooks,
+    recovery,
+)
 from relight.commands.errors import MISUSE, OneLine, mistakes
 from schemas.vocabulary import Impact, Severity
 
@@ -209,7 +220,7 @@ def rules_show(rule: str, own_rules: tuple[Path, ...]) -> None:
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @_rules_option
 def rules_check(files: tuple[Path, ...], own_rules: tuple[Path, ...]) -> None:
-    """Check that rules are well formed: those shipped, and those in FILES."""
+    """Check that rules are well formed and get on with each other: those in FILES, or those shipped."""
     from relight.rulebook import checked
 
     _complain("check", lambda: checked((*own_rules, *files)))
@@ -255,12 +266,14 @@ for command in (
     operate.doctor,
     deadletters.deadletters,
     incidents.incidents,
+    metrics.metrics,
     learning.learn,
     playbooks.playbooks,
     recovery.commands,
     keys.keys,
     completion.completion,
     pipeline.ship,
+    pipeline.receive,
     pipeline.diagnose,
     pipeline.index,
     pipeline.remediate,

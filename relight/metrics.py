@@ -160,12 +160,29 @@ class StageMetrics:
         return metric if labels else metric.labels(self.stage)  # so it is told from the start, as 0
 
 
-class Serving:
-    """A running server of metrics and health. `close` it, or use it in a `with` block."""
+class Listener(socketserver.ThreadingTCPServer):
+    """Listens at an address; each request has a thread of its own."""
 
-    def __init__(self, server: socketserver.TCPServer) -> None:
+    # Not http.server's: that one asks the name service for this host's name before it starts.
+    allow_reuse_address = True
+    daemon_threads = True
+
+    def __init__(self, address: str, port: int, handler: type[socketserver.BaseRequestHandler]) -> None:
+        """Bind the address. Raises: OSError."""
+        self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        super().__init__((address, port), handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Log that a request failed."""
+        _LOG.warning("a request of %s failed", client_address, exc_info=True)
+
+
+class Serving:
+    """A running server, such as that of metrics and health. `close` it, or use it in a `with` block."""
+
+    def __init__(self, server: socketserver.TCPServer, name: str = "relight-metrics") -> None:
         self._server = server
-        self._thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="relight-metrics", daemon=True)
+        self._thread = threading.Thread(target=server.serve_forever, args=(0.1,), name=name, daemon=True)
         self._thread.start()
 
     @property
@@ -203,19 +220,11 @@ def serve(
         ) from None
 
 
-class _Server(socketserver.ThreadingTCPServer):
-    # Not http.server's: that one asks the name service for this host's name before it starts.
-    allow_reuse_address = True
-    daemon_threads = True
-
+class _Server(Listener):
     def __init__(self, address: str, port: int, metrics: StageMetrics, health: Callable[[], Health]) -> None:
-        self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self.metrics = metrics
         self.health = health
-        super().__init__((address, port), _Handler)
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        _LOG.warning("a request of %s failed", client_address, exc_info=True)
+        super().__init__(address, port, _Handler)
 
 
 class _Handler(MetricsHandler):

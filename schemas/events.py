@@ -48,7 +48,7 @@ class EventType:
 EVENT_TYPES: Final = (
     EventType("signal.matched", signal.Signal, "relight.signals", "match"),
     EventType("signal.withdrawn", signal.Withdrawn, "relight.signals", "match"),
-    EventType("source.read", signal.SourceRead, "relight.signals", "match"),
+    EventType("source.read", signal.SourceRead, "relight.signals", "match", version=2),
     EventType("sources.heard", signal.Heard, "relight.signals", "match"),
     EventType("job.placed", signal.Placement, "relight.signals", "hooks of schedulers, other tools"),
     EventType("tick.passed", signal.Tick, "relight.signals", "correlate"),

@@ -97,7 +97,7 @@ class Source:
     `modified_s` is the time of its last change (Unix, seconds): time stamps without a year lean on it.
     `key` is what ids derive from, where that is not the name. `vouched`: a trusted shipper says what `origin` says.
     `attested`: it knows who writes the lines as well. `placed`: its name tells the host or the rank, and not which run
-    it is.
+    it is. `complete`: nothing comes behind what is there.
     """
 
     name: str
@@ -111,6 +111,7 @@ class Source:
     vouched: bool = False
     attested: bool = False
     placed: bool = False
+    complete: bool = False
 
 
 @dataclass(frozen=True, slots=True)

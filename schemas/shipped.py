@@ -32,6 +32,7 @@ _HEADERS: Final = {
     "line": "relight-line",
     "observed_ms": "relight-observed",
     "at_end": "relight-at-end",
+    "complete": "relight-complete",
     "job": "relight-job",
     "attempt": "relight-attempt",
     "rank": "relight-rank",
@@ -46,7 +47,7 @@ class Shipped(Model):
     chunk's first byte in the file. `observed_ms` is when the shipper read it (Unix, milliseconds, its host's clock).
     `attested`: the shipper itself knows who wrote the lines, from the journal, from the kernel, or by its settings; it
     does not lean on what a file looks like. `at_end`: behind the chunk there was nothing more to read then. A heartbeat
-    is an empty chunk at the end.
+    is an empty chunk at the end. `complete`: nothing will ever come behind the chunk.
     """
 
     cluster: str = Field(min_length=1)
@@ -60,6 +61,7 @@ class Shipped(Model):
     line: int = Field(ge=1, lt=MOST)
     observed_ms: int = Field(ge=0, lt=LATEST_MS)
     at_end: bool = False
+    complete: bool = False
     job: str | None = None
     attempt: str | None = None
     rank: int | None = Field(default=None, ge=0, lt=MOST)

@@ -77,7 +77,7 @@ class SourceRead(Model):
     `bytes_read` counts decompressed bytes. `first_s` and `last_s` are the earliest and latest times (Unix, seconds)
     seen in its matched, first and last lines; `problem` says why reading stopped early. `heard_s` is when the shipper
     of a followed source found nothing more to read (Unix, seconds, its host's clock): the source was silent, not late.
-    `placed`: its name tells the host or the rank, and not which run it is.
+    `placed`: its name tells the host or the rank, and not which run it is. `complete`: nothing more will come of it.
     """
 
     source: str
@@ -95,6 +95,7 @@ class SourceRead(Model):
     first_s: float | None = None
     last_s: float | None = None
     heard_s: float | None = None
+    complete: bool = False
     problem: str | None = None
 
 

@@ -32,13 +32,17 @@ class Impact(StrEnum):
 
 
 class Provenance(StrEnum):
-    """Who wrote a line. `unknown` where nothing vouches for it, as in a file that someone handed over."""
+    """Who wrote a line. `unknown` where nothing vouches for it, as in a file that someone handed over.
+
+    `monitor`: a monitoring system says what it has measured or concluded. It has seen nothing itself.
+    """
 
     KERNEL = "kernel"
     APP = "app"
     SCHEDULER = "scheduler"
     CONTAINER = "container"
     FABRIC = "fabric"
+    MONITOR = "monitor"
     UNKNOWN = "unknown"
 
 

@@ -144,7 +144,7 @@ def _stall(group: _Group, world: frozenset[int]) -> Stall:
     seq, waiting = group.front(), group.waiting
     at = {rank for rank, where in waiting.items() if seq is None or where in (seq, None)}
     rest = {rank: standing for rank, standing in group.ranks.items() if rank not in at}
-    behind = {rank for rank, standing in rest.items() if not standing.waits and _below(standing.enqueued, seq)}
+    behind = {rank for rank, standing in rest.items() if _below(standing.enqueued, seq)}
     passed = {rank for rank, standing in rest.items() if standing.waits or _reached(standing.completed, seq)}
     members = group.members or (world if group.name in ("", DEFAULT) else frozenset())
     heard = {rank for rank, standing in group.ranks.items() if standing.waits or standing.enqueued is not None}

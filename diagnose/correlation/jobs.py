@@ -74,17 +74,19 @@ def _by_looking(sources: list[SourceRead], signals: _Signals) -> list[list[Sourc
 
 @dataclass
 class _Group:
-    """Sources that are taken for one run, and what decides whether another one joins them."""
+    """Sources that are taken for one run, with their hosts, and what decides whether another one joins them."""
 
     sources: list[SourceRead]
     begin_s: float
     end_s: float
     shapes: set[tuple[str, ...]]
+    hosts: set[str]
 
     @classmethod
     def of(cls, stream: Sequence[SourceRead]) -> "_Group":
         begin, end = _span(stream)
-        return cls(list(stream), begin, end, {_shape(s) for s in stream if not _placed(s)})
+        shapes = {_shape(s) for s in stream if not _placed(s)}
+        return cls(list(stream), begin, end, shapes, {s.host for s in stream if s.host})
 
     def takes(self, other: "_Group") -> bool:
         """Tell whether a source that starts a run starts the run of this group.
@@ -103,15 +105,11 @@ class _Group:
             return 0.0
         return min(other.end_s, self.end_s) - max(other.begin_s, self.begin_s)
 
-    @property
-    def hosts(self) -> set[str]:
-        """Return the hosts that wrote the sources."""
-        return {source.host for source in self.sources if source.host}
-
     def join(self, other: "_Group") -> None:
         self.sources += other.sources
         self.begin_s, self.end_s = min(self.begin_s, other.begin_s), max(self.end_s, other.end_s)
         self.shapes |= other.shapes
+        self.hosts |= other.hosts
 
 
 def by_starts(
@@ -147,7 +145,7 @@ def _add_to_nearest(groups: list[_Group], stream: _Group, apart: bool) -> None:
 
     Among several runs, one that shares none and names no host or rank is a run of its own.
     """
-    near = [g for g in groups if g.hosts & stream.hosts] if apart and stream.hosts else groups
+    near = [g for g in groups if not g.hosts.isdisjoint(stream.hosts)] if apart and stream.hosts else groups
     nearest = max(near, key=lambda g: g.shared_s(stream), default=None)
     alone = nearest is not None and len(groups) > 1 and nearest.shared_s(stream) <= 0 and stream.shapes
     if nearest is None or alone:

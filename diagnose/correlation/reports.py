@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Final
 
 from diagnose.correlation.moments import Entry
+from schemas.captures import Capture
 from schemas.vocabulary import Kind
 
 DEFAULT: Final = "0"
@@ -111,46 +112,46 @@ def _report(entry: Entry) -> Report | None:
     signal, told = entry.signal, entry.signal.captures
     if signal.kind is not Kind.FAULT or signal.fault != "comm.collective_timeout" or signal.rank is None:
         return None
-    enqueued, completed = _number(told.get("enqueued")), _number(told.get("completed"))
+    enqueued, completed = _number(told.get(Capture.ENQUEUED)), _number(told.get(Capture.COMPLETED))
     if completed is not None and (enqueued is None or completed > enqueued):
         completed = None  # never set by some versions: whatever stood in memory there
-    seq = _number(told.get("seq"))
+    seq = _number(told.get(Capture.SEQ))
     return Report(
         entry,
         signal.rank,
         _group(told),
-        told.get("pg_desc", ""),
+        told.get(Capture.PG_DESC, ""),
         waits=signal.signature in WAITS,
         seq=seq,
-        op=told.get("collective", ""),
+        op=told.get(Capture.COLLECTIVE, ""),
         enqueued=enqueued,
         completed=completed,
         since_s=_since_s(entry),
-        members=_members(told.get("members", "")),
-        peer=_number(told.get("peer")),
+        members=_members(told.get(Capture.MEMBERS, "")),
+        peer=_number(told.get(Capture.PEER)),
         calls=_calls(told, seq),
     )
 
 
 def _group(told: Mapping[str, str]) -> str:
     """Return a group's name if all ranks call it so: a bare number of some versions counts the groups of one rank."""
-    group = told.get("pg", "")
+    group = told.get(Capture.PG, "")
     everywhere = group == DEFAULT or "guid" in told or "pg_desc" in told
     return group if everywhere else ""
 
 
 def _since_s(entry: Entry) -> float | None:
-    time_s, waited = entry.first.time_s, entry.signal.captures.get("timeout_ms", "")
+    time_s, waited = entry.first.time_s, entry.signal.captures.get(Capture.TIMEOUT_MS, "")
     return time_s if time_s is None or not waited.isdecimal() else time_s - int(waited) / 1000
 
 
 def _calls(told: Mapping[str, str], seq: int | None) -> dict[int, Call]:
     """Return what was called. The watchdog tells elements and no types."""
-    if "calls" in told:
-        found = (_CALL.fullmatch(word) for word in told["calls"].split())
+    if Capture.CALLED in told:
+        found = (_CALL.fullmatch(word) for word in told[Capture.CALLED].split())
         return {int(f[1]): Call(f[2], int(f[3]), int(f[4]), f[5]) for f in found if f}
     if seq is not None and "numel_in" in told:
-        return {seq: Call(told.get("collective", ""), int(told["numel_in"]), int(told["numel_out"]))}
+        return {seq: Call(told.get(Capture.COLLECTIVE, ""), int(told[Capture.NUMEL_IN]), int(told[Capture.NUMEL_OUT]))}
     return {}
 
 

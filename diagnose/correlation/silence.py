@@ -14,6 +14,7 @@ from diagnose.correlation.evidence import Finding, Resolve
 from diagnose.correlation.moments import in_order
 from diagnose.correlation.story import Story
 from diagnose.detectors.absence import patience_s
+from schemas.captures import Capture
 from schemas.detect import Detect
 from schemas.signal import Mark, Signal, SourceRead, derived_id
 from schemas.signature import Signature
@@ -159,7 +160,7 @@ def _goes_on(last: Signal, main: Signal, read: SourceRead | None) -> bool:
 
 def _finished(signal: Signal) -> bool:
     """Tell whether the last step that was to be is done, or would be within the next line of progress."""
-    total, last, first = (_number(signal, name) for name in ("total_steps", "last_step", "step"))
+    total, last, first = (_number(signal, name) for name in (Capture.TOTAL_STEPS, Capture.LAST_STEP, Capture.STEP))
     if total is None or last is None:
         return False
     every = (last - first) / max(1, signal.count - 1) if first is not None else 0.0
@@ -180,7 +181,7 @@ def _first_to_stop(paced: Iterable[Signal]) -> Signal | None:
     own = sorted(paced, key=lambda signal: signal.source)
     if len(own) < 2 or not all(signal.rank is not None or signal.host for signal in own):
         return None
-    steps = [_number(signal, "last_step") for signal in own]
+    steps = [_number(signal, Capture.LAST_STEP) for signal in own]
     if all(step is not None for step in steps):
         least = min(step for step in steps if step is not None)
         behind = [signal for signal, step in zip(own, steps, strict=True) if step == least]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from diagnose.correlation.moments import Entry
+from schemas.captures import Capture
 
 STACK: Final = "stacks.main-thread"
 FRAMES: Final = 3
@@ -45,5 +46,5 @@ def odd_stacks(entries: Iterable[Entry]) -> OddStacks | None:
 
 def _place(entry: Entry) -> tuple[str, ...]:
     """Return where in the code a stack stands: its innermost frames, without line numbers."""
-    frames = entry.signal.captures.get("stack", "").split(" < ")[:FRAMES]
+    frames = entry.signal.captures.get(Capture.STACK, "").split(" < ")[:FRAMES]
     return tuple(f"{name})" if (name := frame.rpartition(":")[0]) else frame for frame in frames)

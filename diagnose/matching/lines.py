@@ -9,10 +9,11 @@ from diagnose.matching.dialect import confirming
 from diagnose.matching.segments import Segment, segment_at
 from diagnose.matching.times import LOOK_BACK_BYTES, time_before, timed
 from diagnose.matching.units import unit_around
+from schemas.captures import Capture
 from schemas.record import SEGMENT_BYTES, Chunk, Decoded, Decoder, Origin
 from schemas.signature import Signature
 
-STEPS: Final = ("step", "total_steps")
+STEPS: Final = (Capture.STEP, Capture.TOTAL_STEPS)
 """What the values of progress tell beside metrics."""
 
 TEXT_BYTES: Final = 4096

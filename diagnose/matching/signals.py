@@ -202,6 +202,8 @@ class SourceFold:
         base = self.chapter - (1 if goes_on and later.kinds[0] is not Kind.FAULT else 0)
         moved = self.moved
         for number, chapter in later.chapters.items():
+            if base + number != self.chapter:
+                self.uncounted.clear()
             self.chapter = base + number
             for old in [n for n in self.chapters if n <= self.chapter - CHAPTERS]:
                 del self.chapters[old]

@@ -233,6 +233,8 @@ class SourceStream:
         at_end: bool,
     ) -> list[Statement]:
         spans = {signal_id(span, self.source): span for span in now.spans()}
+        if self.source.complete and not spans and not self.said:
+            return []  # that it has been read matters to nobody: no run goes on in it, and nothing is waited for
         digests = {name: _digest(span) for name, span in spans.items()}
         gone = [name for name in self.said if name not in spans]
         withdrawn = [name for name in gone if self.said[name][0] >= self.said_from]
@@ -273,6 +275,7 @@ class SourceStream:
             first_s=min([t for t in (first, *marks) if t is not None], default=None),
             last_s=max([t for t in (last, *marks) if t is not None], default=None),
             heard_s=self.heard_s,
+            complete=self.source.complete,
         )
 
 

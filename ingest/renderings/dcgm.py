@@ -14,7 +14,7 @@ from ingest.renderings.streams import as_it_is, lines
 
 _COLUMNS: Final = re.compile(rb"#\s?Entity\s")
 _ROW: Final = re.compile(r"GPU (\d{1,3})\s+(\S.*)")
-_BOXES: Final = (b"Health Monitor Report", b"| Diagnostic  ", b"Successfully ran diagnostic")
+_BOXES: Final = (b"Health Monitor Report", b"| Diagnostic                | Result", b"Successfully ran diagnostic")
 _STATUSES: Final = {"warning": "warning", "warn": "warning", "failure": "fail", "fail": "fail"}
 _DETAIL: Final = re.compile(r"(?:Warning|Error|Info)(?:: GPU ?\d{1,3})?")
 _GPU: Final = re.compile(r"(?:GPU ID: )?(\d{1,3})")
@@ -58,15 +58,17 @@ class DcgmBoxes:
 
     def render(self, stream: Readable) -> Iterator[bytes]:
         """Yield one line for each failure and warning, and what is in no box as it is. Raises: Unreadable."""
-        box = _Box()
+        box, ours = _Box(), False
         for text in lines(stream):
+            row = text.startswith(("|", "+-", "+="))
+            ours = (ours and row) or any(title.decode() in text for title in _BOXES)
             cells = [part.strip() for part in text.strip().strip("|").split("|", 1)]
-            if text.lstrip().startswith("|") and len(cells) == 2:
+            if ours and text.startswith("|") and len(cells) == 2:
                 yield from box.row(*cells)
-            elif not text.lstrip().startswith("|"):
+            elif not text.startswith("|"):
                 yield from box.end()
-                if text.strip() and not text.startswith("+"):
-                    yield as_it_is(text)
+            if text.strip() and not (ours and row):
+                yield as_it_is(text)
         yield from box.end()
 
 

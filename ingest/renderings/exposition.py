@@ -38,12 +38,16 @@ class Exposition:
             name = text.partition("{")[0].partition(" ")[0]
             if name.lower() not in names("exposition"):
                 if text.strip() and not _SAMPLE.match(text):
+                    yield from scrape.lines()
+                    scrape = _Scrape()
                     yield as_it_is(text)
                 continue
             if scrape.over(name):
                 yield from scrape.lines()
                 scrape = _Scrape()
-            for sample in _samples(text):
+            if not (samples := _samples(text)):
+                yield as_it_is(text)
+            for sample in samples:
                 scrape.take(sample)
         yield from scrape.lines()
 

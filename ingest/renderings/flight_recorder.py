@@ -26,9 +26,17 @@ _TOLD: Final = 190
 """Members and compared calls are told in full or not at all: a signature's captures end a little later."""
 
 _NAME: Final = re.compile(r"(?:nccl|comm_lib)_trace_rank_?\d+(?:\.\w+)*$")
-_RANK: Final = re.compile(r"(\d{1,7})(?:\.(?:pkl|pickle|json|bin|gz|zst|xz|bz2))*$")
+_RANK: Final = re.compile(r"(?:^|\D)(\d{1,6})(?:\.(?:pkl|pickle|json|bin|gz|zst|xz|bz2))*$")
 _PICKLE: Final = re.compile(rb"\x80[\x02-\x05]")
-_KEYS: Final = (b"pg_config", b"pg_status", b"nccl_version", b"comm_lib_version", b"collective_seq_id")
+_KEYS: Final = (
+    b"pg_config",
+    b"pg_status",
+    b"nccl_version",
+    b"comm_lib_version",
+    b"collective_seq_id",
+    b"profiling_name",
+)
+"""Of these the beginning of a dump has two at least, in whatever version and form."""
 
 
 class FlightRecorder:
@@ -63,6 +71,7 @@ def _loaded(stream: Readable) -> Mapping[str, Any]:
             raise Unreadable(stream.label, f"a flight recorder dump of more than {MOST_BYTES >> 20} MiB")
     try:
         dump = plain_pickle.loads(bytes(data)) if _PICKLE.match(data) else json.loads(data)
+        dump = {"entries": dump} if isinstance(dump, list) else dump  # as the first versions wrote it
     except (ValueError, RecursionError) as error:
         why = error if isinstance(error, plain_pickle.NotPlain) else "it is no valid JSON"
         raise Unreadable(stream.label, f"a flight recorder dump that cannot be read, because {why}") from error
@@ -97,8 +106,9 @@ def _group(group: Group) -> str:
 
 
 def _call(call: Call, peer: str = "") -> str:
-    limit = f", timeout {call.timeout_ms} ms" if call.timeout_ms and call.timeout_ms > 0 else ""
-    tensors = f"in {call.inputs.shapes} {call.inputs.dtypes}, out {call.outputs.shapes} {call.outputs.dtypes}"
+    limit = f", timeout {call.timeout_ms} ms" if call.timeout_ms > 0 else ""
+    given, got = call.inputs, call.outputs
+    tensors = f"in {given.shapes} {given.dtypes}, out {got.shapes} {got.dtypes}"
     return f"{call.op} {'p2p ' if call.p2p else ''}#{call.seq}{peer}, {call.state}, {tensors}{limit}"
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
@@ -12,7 +13,7 @@ TRAINING: Final = "training"
 PAIRS: Final = 64
 """A line tells at most so many numbers, and how many it leaves out."""
 
-_NAME_CHARACTERS: Final = 120
+_NAME_BYTES: Final = 120
 _WHOLE: Final = 1e15
 _LABELS: Final = ("step", "epoch", "host", "gpu", "gpu_uuid", "pci", "disk", "nic")
 
@@ -39,7 +40,12 @@ def _line(time: str, words: list[str]) -> bytes:
 
 def escaped(name: str) -> str:
     """Return a name or a label's value as one word without `=`: other characters are written as `%20`."""
-    return quote(name[:_NAME_CHARACTERS].encode("utf-8", "replace"), safe="/:.,@+-_()[]")
+    return _quoted(name[:_NAME_BYTES])
+
+
+@lru_cache(maxsize=4096)
+def _quoted(name: str) -> str:
+    return quote(name.encode("utf-8", "replace")[:_NAME_BYTES], safe="/:.,@+-_()[]")
 
 
 def shown(value: float) -> str:

@@ -24,11 +24,14 @@ _WITH_EVENTS: Final = ("nccl:", "xccl:")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call: `seq` counts collectives, or sends and receives, of its group. Times are Unix, in nanoseconds."""
+    """One call: `seq` counts collectives, or sends and receives, of its group. Times are Unix, in nanoseconds.
+
+    `told` is the entry as the dump has it; `timeout_ms` is -1 where it is not told.
+    """
 
     group: str
     desc: str
-    group_id: int | None
+    group_id: int
     seq: int
     p2p: bool
     op: str
@@ -37,10 +40,23 @@ class Call:
     created_ns: int
     started_ns: int | None
     completed_ns: int | None
-    timeout_ms: int | None
-    inputs: "Tensors"
-    outputs: "Tensors"
-    frames: tuple[str, ...]
+    timeout_ms: int
+    told: Mapping[str, Any]
+
+    @property
+    def inputs(self) -> "Tensors":
+        """Return the tensors that went in. Only few calls of a dump are shown, so this is worked out when asked for."""
+        return _tensors(self.told.get("input_sizes"), self.told.get("input_dtypes"))
+
+    @property
+    def outputs(self) -> "Tensors":
+        """Return the tensors that came out."""
+        return _tensors(self.told.get("output_sizes"), self.told.get("output_dtypes"))
+
+    @property
+    def frames(self) -> tuple[str, ...]:
+        """Return where the call was made, innermost first, as `step (train.py:88)`, code of PyTorch left out."""
+        return tuple(_frames(self.told.get("frames")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +88,13 @@ class Group:
     def first_open(self, *, p2p: bool) -> Call | None:
         """Return the first collective, or the first send or receive, that is not done.
 
-        Those of a group run in order: what was called before one that is done is done too, whatever its state.
+        Calls of a group run in order: what was called before one that is done is done too, whatever its state. Parts of
+        a coalesced call never change theirs; the last entry with their number stands for all.
         """
-        own = [call for call in self.calls if call.p2p is p2p]
+        if p2p:
+            done = max((at for at, call in enumerate(self.calls) if call.done), default=-1)
+            return next((call for call in self.calls[done + 1 :] if call.p2p), None)
+        own = [call for call in self.calls if not call.p2p]
         done = max((call.seq for call in own if call.done), default=-1)
         return min((call for call in own[::-1] if call.seq > done), key=lambda call: call.seq, default=None)
 
@@ -107,8 +127,8 @@ def recorded(dump: Mapping[str, Any]) -> Recorded:
         if isinstance(name, str) and name:
             groups.setdefault(word(name), Group(word(name), word(_dict(told).get("desc"))))
     for group in groups.values():
-        told = _dict(config.get(group.name))
-        group.members = _members(told.get("ranks"))
+        told = config.get(group.name)
+        group.members = _members(told.get("ranks") if isinstance(told, dict) else told)
         _count(group, status)
     library = dump.get("comm_lib_version") or dump.get("nccl_version")
     return Recorded(word(dump.get("version")), word(library), groups, len(raw), len(raw) - len(calls))
@@ -118,7 +138,7 @@ def _count(group: Group, status: Mapping[str, Any]) -> None:
     """Work out how far a rank has come: by its calls as far as they are there, else by the group's own counters."""
     own = [call for call in group.calls if not call.p2p]
     if not own and (ids := {call.group_id for call in group.calls}):
-        told = _dict(status.get(str(max(ids, key=lambda i: -1 if i is None else i))))
+        told = _dict(status.get(str(max(ids))))
         group.enqueued = _integer(told.get("last_enqueued_collective"), -1)
         group.started = _integer(told.get("last_started_collective"), -1)
         group.completed = _integer(told.get("last_completed_collective"), -1)
@@ -135,20 +155,12 @@ def _call(entry: object) -> Call | None:
     created = time_ns(told.get("time_created_ns"))
     p2p = told.get("is_p2p") is True
     seq = _integer(told.get("p2p_seq_id" if p2p else "collective_seq_id", told.get("seq_id")), -1)
-    group = told.get("process_group")
-    name = told.get("profiling_name")
-    if (
-        created is None
-        or seq < 0
-        or not isinstance(group, tuple | list)
-        or len(group) != 2
-        or not isinstance(name, str)
-    ):
+    name, (group, desc), state = told.get("profiling_name"), _named(told), word(told.get("state"))
+    if created is None or seq < 0 or not isinstance(name, str):
         return None
-    completed, state = time_ns(told.get("time_discovered_completed_ns")), word(told.get("state"))
     return Call(
-        group=word(group[0]),
-        desc=word(group[1]),
+        group=group,
+        desc=desc,
         group_id=_integer(told.get("pg_id"), -1),
         seq=seq,
         p2p=p2p,
@@ -157,12 +169,18 @@ def _call(entry: object) -> Call | None:
         done=state == "completed" or (told.get("retired") is True and not name.startswith(_WITH_EVENTS)),
         created_ns=created,
         started_ns=time_ns(told.get("time_discovered_started_ns")),
-        completed_ns=completed,
+        completed_ns=time_ns(told.get("time_discovered_completed_ns")),
         timeout_ms=_integer(told.get("timeout_ms"), -1),
-        inputs=_tensors(told.get("input_sizes"), told.get("input_dtypes")),
-        outputs=_tensors(told.get("output_sizes"), told.get("output_dtypes")),
-        frames=tuple(_frames(told.get("frames"))),
+        told=told,
     )
+
+
+def _named(told: Mapping[str, Any]) -> tuple[str, str]:
+    """Return name and description of a call's group; the first versions tell only its number."""
+    group = told.get("process_group")
+    if isinstance(group, tuple | list) and len(group) == 2:
+        return word(group[0]), word(group[1])
+    return (word(group) if isinstance(group, str) else str(_integer(told.get("pg_id"), 0))), "?"
 
 
 def _op(name: str) -> str:
@@ -184,7 +202,6 @@ def _shape(size: object) -> tuple[int, ...]:
 
 
 def _frames(frames: object) -> Iterator[str]:
-    """Yield where a call was made, innermost first, as `step (train.py:88)`, code of PyTorch left out."""
     told = [_dict(frame) for frame in _list(frames)[:_FRAMES]]
     own = [frame for frame in told if "/torch/" not in str(frame.get("filename"))[:400]]
     for frame in (own or told)[:3]:

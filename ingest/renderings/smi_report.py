@@ -1,5 +1,6 @@
 """`nvidia-smi -q`: one line for each GPU of a report, with its memory, clocks, ECC errors and remapped rows."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final
@@ -10,6 +11,7 @@ from ingest.renderings.port import Readable
 from ingest.renderings.streams import as_it_is, lines
 
 _TITLE: Final = b"=NVSMI LOG="
+_BEGINNING: Final = re.compile(r"GPU ([0-9A-Fa-f]{8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.\d)\s*")
 _CLOCK: Final = "%a %b %d %H:%M:%S %Y"
 _INDENT: Final = 4
 _DEPTH: Final = 6
@@ -28,9 +30,9 @@ class SmiReport:
         time = ""
         for text in lines(stream):
             name, colon, value = text.partition(" : ")
-            if text.startswith("GPU ") or _TITLE.decode() in text:
+            if begun := _BEGINNING.fullmatch(text):
                 yield from stanza.line()
-                stanza = _Stanza(text[4:].strip() if text.startswith("GPU ") else "", time)
+                stanza = _Stanza(begun[1], time)
             elif text.startswith("Timestamp"):
                 time = _time(value)
             elif stanza.pci and text.startswith(_INDENT * " "):

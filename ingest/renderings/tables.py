@@ -47,7 +47,8 @@ class MetricTable:
         """Yield one line for each row that tells a number, and what is no row as it is. Raises: Unreadable."""
         header: _Header | None = None
         for text in lines(stream):
-            if again := _Header.of(text.lstrip("\ufeff")):
+            bare = text.lstrip("\ufeff")
+            if (header is None or bare[:1].isalpha() or bare[:1] in '"_') and (again := _Header.of(bare)):
                 header = again  # a program that was started again wrote its header again
             elif header is not None and len(cells := _cells(text, header.separator)) == len(header.columns):
                 yield from header.line(cells)
@@ -105,6 +106,8 @@ def _of_gpus(columns: Sequence[str]) -> bool:
 
 def _cells(text: str, separator: str) -> list[str]:
     """Return the cells of a line; a quoted cell does not go on over a line's end."""
+    if '"' not in text:
+        return [part.strip() for part in text.split(separator)]
     try:
         return [cell.strip() for cell in next(csv.reader([text], delimiter=separator), [])]
     except csv.Error:

@@ -49,6 +49,24 @@ def ship(resolved: "Resolved", paths: tuple[str, ...], once: bool) -> None:
     _run(resolved, [built(paths, resolved.settings, stop, once=once)], stop)
 
 
+@click.command()
+@click.option("--address", "receive__address", metavar="ADDRESS", help="The address to listen at.")
+@click.option("--port", "receive__port", type=int, help="The port to listen at.")
+@click.option("--token-file", "receive__token_file", metavar="PATH", help="File with the token of the Alertmanager.")
+@with_settings
+def receive(resolved: "Resolved") -> None:
+    """Receive the alerts of an Alertmanager at /alertmanager, and send each as a log line.
+
+    Who posts has to bear the token in receive.token_file. It is answered when the log has the alerts.
+    """
+    import threading
+
+    from relight.stages.building import receive as built
+
+    stop = threading.Event()
+    _run(resolved, [built(resolved.settings, stop)], stop)
+
+
 @click.group()
 def diagnose() -> None:
     """Find out what is wrong, from the lines that come."""
@@ -107,11 +125,15 @@ def agent(resolved: "Resolved") -> None:
 @click.option("--dry-run/--no-dry-run", "remediate__dry_run", default=None, help="Issue no commands, or do.")
 @with_settings
 def run(resolved: "Resolved", paths: tuple[str, ...]) -> None:
-    """Run all stages in one process, on the embedded log: all that one machine needs. Ships PATHS, if any are given."""
+    """Run all stages in one process, on the embedded log: all that one machine needs. Ships PATHS, if any are given.
+
+    Receives alerts as well, if receive.token_file is set.
+    """
     import threading
 
     from relight.setup import setup as set_up
     from relight.stages.building import STAGES, stage
+    from relight.stages.building import receive as receiving
     from relight.stages.building import ship as shipping
     from relight.topics import specs
     from relight.transports.opening import open_log
@@ -124,6 +146,8 @@ def run(resolved: "Resolved", paths: tuple[str, ...]) -> None:
     built = [stage(name, settings, stop) for name in STAGES]
     if paths:
         built.insert(0, shipping(paths, settings, stop))
+    if settings.receive.token_file:
+        built.append(receiving(settings, stop))
     _run(resolved, built, stop)
 
 

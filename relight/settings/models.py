@@ -17,6 +17,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from relight.settings.agents import Agent, Exec, Kubernetes, Notify, Process, Slurm, Webhook
+from relight.settings.monitoring import Prometheus, Receive
 from relight.settings.values import Auto, File, Files, Words, state_folder
 from relight.topics import LOGS
 from relight.transports.connection import KafkaConnection
@@ -261,6 +262,8 @@ class Settings(BaseSettings):
     embedded: Embedded = Field(default_factory=Embedded)
     topics: Topics = Field(default_factory=Topics)
     ship: Ship = Field(default_factory=Ship)
+    receive: Receive = Field(default_factory=Receive)
+    prometheus: Prometheus = Field(default_factory=Prometheus)
     match: Match = Field(default_factory=Match)
     correlate: Correlate = Field(default_factory=Correlate)
     remediate: Remediate = Field(default_factory=Remediate)

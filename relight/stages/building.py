@@ -17,7 +17,7 @@ from ingest.follow.pieces import Feed, Followed
 from ingest.follow.positions import Positions
 from relight.catalogue import resolver
 from relight.keys import NoKeys, Role, key_file
-from relight.metrics import StageMetrics
+from relight.metrics import Serving, StageMetrics
 from relight.playbook_book import playbooks
 from relight.scanning import known
 from relight.settings import Settings
@@ -26,6 +26,8 @@ from relight.stages.index import Index
 from relight.stages.match import Match
 from relight.stages.names import alone, member_name
 from relight.stages.process import Worker
+from relight.stages.receive import Receive
+from relight.stages.receiving import Server
 from relight.stages.remediate import Remediate
 from relight.stages.runner import Runner, Stage
 from relight.stages.ship import Ship
@@ -190,6 +192,27 @@ def ship(paths: Sequence[str], settings: Settings, stop: threading.Event, *, onc
             spool.close()
 
     return Built(Worker("ship", work), metrics)
+
+
+def receive(settings: Settings, stop: threading.Event) -> Built:
+    """Return what receives the alerts of an Alertmanager as a worker."""
+    metrics = StageMetrics("receive")
+    own, cluster = settings.receive, settings.cluster.name
+    receiver = Receive(
+        lambda: open_log(settings),
+        metrics,
+        cluster,
+        settings.ship.host,
+        beat_s=settings.ship.heartbeat_s,
+        timeout_s=own.timeout_s,
+        stop=stop,
+    )
+
+    def work() -> None:
+        with Serving(Server(own, cluster, receiver.keep, metrics), "relight-receive"):
+            receiver.run()
+
+    return Built(Worker("receive", work), metrics)
 
 
 def _feeds(paths: Sequence[str], settings: Settings, positions: Positions) -> list[Feed]:

@@ -213,6 +213,7 @@ def source_of(shipped: Shipped, key: str, trusted: bool) -> Source:
         vouched=trusted,
         attested=trusted and shipped.attested,
         placed=named.host is not None or origin.rank is not None,
+        complete=shipped.complete,
     )
 
 

@@ -2,7 +2,7 @@
 
 A source is live while its shipper sends. One that its shipper has read to the end has been heard up to then; one in a
 backlog, up to its last line: a backlog is not a silence. A source of a foreign shipper, which sends no heartbeats, is
-taken to be silent as long as nothing comes of it.
+taken to be silent as long as nothing comes of it. One that is complete is not waited for.
 """
 
 import time
@@ -41,6 +41,8 @@ class Watermark:
             for name, heard_s in said.sources.items():
                 source = self._sources.setdefault(name, _Source(now))
                 source.arrived_s, source.heard_s, source.beats = now, heard_s, True
+            return
+        if said.complete:
             return
         source = self._sources.setdefault(said.source, _Source(now))
         grown = said.heard_s is None or said.heard_s == source.heard_s

@@ -12,7 +12,7 @@ from diagnose.correlation.moments import in_order
 from diagnose.matching.signals import IDENTITIES
 from schemas.signal import Signal
 from schemas.vocabulary import Culprit, Outcome
-from tests.diagnose.made import FELL_OFF, START, STEP, concluded, failure, outcomes, said, timeout
+from tests.diagnose.made import FELL_OFF, START, STEP, concluded, evidence, failure, outcomes, said, timeout
 
 WAITS, IDLE, PEER = "flight-recorder.waits", "flight-recorder.waits-for-nothing", "flight-recorder.waits-for-peer"
 PROGRESS, DUMPS, STACK = "c10d.watchdog-progress", "c10d.dump-signal", "stacks.main-thread"
@@ -80,6 +80,12 @@ def test_a_rank_that_is_in_a_collective_which_the_others_have_left_is_stuck() ->
     assert found.stalls[0].stuck == found.culprits == (5,)
 
 
+def test_who_is_further_on_than_most_is_no_reason_to_blame_the_others() -> None:
+    """The root of a broadcast is done before the others are."""
+    found = arrived(*(recorded(rank, 21 if rank == 0 else 20, done=20 if rank == 0 else 19) for rank in range(64)))
+    assert found.culprits == ()
+
+
 def test_a_victim_in_one_group_is_no_culprit_in_another() -> None:
     """Ranks 0 to 7 wait for rank 3 in their own group; the other hosts wait for all of them in the group of all."""
     inner = [recorded(r, None if r == 3 else 7, done=6, ranks="0-7", pg="1", pg_desc="tp") for r in range(8)]
@@ -130,14 +136,14 @@ def test_a_rank_that_had_called_it_and_only_passes_the_dump_on_is_not_absent() -
 
 
 def test_a_counter_that_was_never_set_proves_nothing() -> None:
-    told = [signal for rank in range(3) for signal in watchdog(rank, 4711)]
-    junk = said(PROGRESS, 1500, source="rank3.log", rank=3, seq="4711", enqueued="4711", completed="3452013982", **ALL)
-    assert arrived(*told, junk, world=range(4)).culprits == ()
+    counts = {"enqueued": "4711", "completed": "3452013982"} | ALL
+    junk = [said(DUMPS, 1500, source=f"rank{rank}.log", rank=rank, **counts) for rank in (1, 2, 3)]
+    assert arrived(*watchdog(0, 4711), *junk, world=range(4)).culprits == ()
 
 
 def test_numbers_of_groups_that_have_no_name_are_not_compared() -> None:
     """Some versions count each rank's own groups: two ranks' group 1 may be two groups."""
-    told = [timeout(1500, rank, source=f"rank{rank}.log", seq=str(5 + rank % 2)) for rank in range(4)]
+    told = [timeout(1500, rank, source=f"rank{rank}.log", seq=str(5 + (rank > 0))) for rank in range(4)]
     assert arrived(*told, world=range(4)).culprits == ()
     assert arrived(*told, world=range(5)).culprits == (4,)
 
@@ -155,6 +161,8 @@ def test_who_waits_nowhere_is_named_where_it_is_not_known_who_belongs_to_which_g
 
     told = [signal for rank in range(15) for signal in pair(rank)]
     assert arrived(*told, world=range(16)).culprits == (15,)
+    came = said(DUMPS, 1500, source="rank15.log", rank=15, enqueued="16", completed="15", pg="8", pg_desc="tp")
+    assert arrived(*told, came, world=range(16)).culprits == ()
 
 
 def test_a_dump_that_an_earlier_run_has_left_behind_does_not_count() -> None:
@@ -167,7 +175,7 @@ def test_a_dump_that_an_earlier_run_has_left_behind_does_not_count() -> None:
 
 
 def calls(*told: str) -> dict[str, str]:
-    return {"calls": " ".join(told)}
+    return {"called": " ".join(told)}
 
 
 @pytest.mark.parametrize(
@@ -201,6 +209,17 @@ def test_the_watchdogs_lines_show_a_mismatch_as_well() -> None:
     mismatch = arrived(*(signal for rank in range(8) for signal in line(rank))).mismatch
     assert mismatch
     assert (mismatch.ranks, mismatch.odd.elements_in, mismatch.usual.elements_in) == ((2,), 8, 4)
+
+
+def test_a_timeout_that_may_be_of_either_of_two_groups_is_of_neither() -> None:
+    def both(rank: int) -> list[Signal]:
+        first, second = watchdog(rank, 20)
+        sizes = {"numel_in": str(4 * (1 + rank % 2)), "numel_out": "4"}
+        other = second.captures | {"pg": str(1 + rank), "pg_desc": "tp"}
+        third = said(PROGRESS, 1500.2, line=5001, source=f"rank{rank}.log", rank=rank, **other)
+        return [first.model_copy(update={"captures": first.captures | sizes}), second, third]
+
+    assert arrived(*(signal for rank in range(4) for signal in both(rank))).mismatch is None
 
 
 def test_the_same_number_in_different_groups_is_no_mismatch() -> None:
@@ -241,6 +260,12 @@ def test_ranks_of_one_host_are_blamed_on_the_host_in_words() -> None:
         "ranks 12 and 13 on node01 did not arrive at ALLREDUCE #4711 of group default_pg; "
         "30 others waited since 16:15:00 UTC"
     )
+
+
+def test_ranks_that_wait_in_different_collectives_are_one_evidence() -> None:
+    told = [signal for rank in range(8) for signal in watchdog(rank, 4711 + rank)]
+    found = failure(said(START, 0), said(STEP, 60, until=890), *told)
+    assert evidence(found, "c10d.watchdog-timeout").ranks == tuple(range(8))
 
 
 def test_one_rank_is_blamed_as_a_rank() -> None:

@@ -5,7 +5,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from reading import MIB, SOURCE, signals, signals_by_ranges, text, told
 
@@ -32,6 +32,20 @@ def test_what_repeats_is_one_signal_with_a_count_its_first_and_its_last_line(sca
 
 def test_an_error_before_progress_and_the_same_after_it_stay_apart(scanner: Scanner) -> None:
     assert of("python.value-error", scanner, VALUE, step(1), VALUE, VALUE) == [(1, 1, 1), (3, 4, 2)]
+
+
+GPU = "2025-02-03T04:05:0{}.123Z metric of=gpu gpu=3 gpu_power_w=612.45"
+
+
+def test_readings_of_a_machine_are_no_part_of_the_story(scanner: Scanner) -> None:
+    assert signals(scanner, text(*map(GPU.format, range(9)))) == []
+    lines = [VALUE, GPU.format(1), VALUE, GPU.format(2), VALUE]
+    assert of("python.value-error", scanner, *lines) == [(1, 5, 3)]
+
+
+def test_progress_goes_on_among_readings(scanner: Scanner) -> None:
+    lines = [line for n in range(9) for line in (step(n), GPU.format(n))]
+    assert of("marker.progress.epoch-list", scanner, *lines) == [(1, 17, 9)]
 
 
 def test_each_value_of_an_identity_is_a_signal_of_its_own(scanner: Scanner) -> None:
@@ -107,6 +121,9 @@ def test_the_size_of_the_chunks_leaves_no_trace(scanner: Scanner, data: bytes, s
 
 
 @given(data=LOGS, parts=st.integers(2, 7))
+@example(
+    data=b"RAS records:258 exceed threshold:256training ...\n[before the start of training step] datetime: \n", parts=2
+)
 def test_a_file_that_is_read_in_ranges_gives_the_signals_of_one_pass(
     scanner: Scanner, tmp_path: Path, data: bytes, parts: int
 ) -> None:

@@ -1,5 +1,7 @@
 """A source that is followed says in the end what one reading of it says, however its bytes came."""
 
+from dataclasses import replace
+
 import pytest
 from following import EVERY_MS, SOURCE, Follower, matcher
 from hypothesis import given
@@ -149,3 +151,14 @@ def test_a_long_log_needs_no_more_memory_than_a_short_one(follower: Follower) ->
 def test_odd_bytes_are_taken(follower: Follower, data: bytes) -> None:
     follower.take(0, 1, data, at_end=True)
     assert follower.signals == []
+
+
+@pytest.mark.parametrize(("line", "kinds"), [(XID, [Signal, SourceRead]), ("all is well", [])])
+def test_a_complete_source_is_told_of_only_where_it_says_something(
+    line: str, kinds: list[type], follower: Follower
+) -> None:
+    follower.stream.source = replace(SOURCE, complete=True)
+    follower.stream.take(0, 1, f"{line}\n".encode())
+    said = follower.stream.statements(follower.matcher, 1000, every_ms=EVERY_MS, at_end=False)
+    assert [type(one) for one in said] == kinds
+    assert all(one.complete for one in said if isinstance(one, SourceRead))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.errors import Unreadable
@@ -102,6 +102,37 @@ def test_a_timed_out_call_of_nccl_is_not_done_though_it_is_given_up() -> None:
     assert "for ALLREDUCE #1, started" in telling(dump([call(1, "started", retired=True)], {}))[0]
 
 
+def test_sends_and_receives_that_were_part_of_a_call_that_is_done_are_done() -> None:
+    part = {"is_p2p": True, "p2p_seq_id": 5, "profiling_name": "nccl:send 0->1"}
+    done = call(1) | {"profiling_name": "nccl:coalesced"}
+    assert "waits for nothing" in telling(dump([call(1, "scheduled") | part, done], {}))[0]
+    assert "for SEND 0->1 p2p #5" in telling(dump([done, call(2, "scheduled") | part], {}))[0]
+
+
+def test_dumps_of_the_first_versions_are_read_too() -> None:
+    old = {k: v for k, v in call(7, "started").items() if k not in ("process_group", "collective_seq_id", "is_p2p")}
+    told = telling([old | {"seq_id": 7, "pg_id": 0}])
+    assert "waits in group 0 (?) of ranks ? for ALLREDUCE #7, started" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "rank"),
+    [
+        ("d/nccl_trace_rank_7", 7),
+        ("fr_dump_12.pickle", 12),
+        ("nccl_trace_rank_3.gz", 3),
+        ("x.tar!/rank5", 5),
+        ("dump_20260301", None),
+        ("dump.json", None),
+    ],
+)
+def test_the_number_at_the_end_of_a_name_is_the_rank(name: str, rank: int | None) -> None:
+    label = "" if rank is None else f"[rank{rank}]: "
+    assert all(
+        line.split(" ", 1)[1].startswith(f"{label}flight recorder: ") for line in lines(dump([call(1)], {}), name)
+    )
+
+
 def test_a_receive_names_the_rank_that_it_waits_for() -> None:
     entry = call(1, "started", group="7", desc="pp", is_p2p=True, p2p_seq_id=77, profiling_name="nccl:recv 0<-1")
     told = telling(dump([entry], {"7": ("pp", [3, 11])}))
@@ -162,7 +193,7 @@ def test_a_pickle_that_would_run_code_is_refused_and_runs_none(tmp_path: Path, p
         (b"\x80\x02}(K\x01u.", "make no sense"),
         (b"\x80\x02]K\x01s.", "make no sense|no dict"),
         (b"\x80\x02\xff.", "is no instruction"),
-        (b"\x80\x02]" + b"q\x00h\x00a" * 1000 + b".", "holds no dict"),
+        (b"\x80\x02K\x01.", "holds no dict"),
         (b"\x80\x02" + b"K\x01" + b"\x85" * 100_000 + b"}(h\x00K\x01u.", "make no sense"),
         (b"\x80\x02\x8b\xff\xff\xff\x7f1.", "LONG4"),
     ],
@@ -170,6 +201,10 @@ def test_a_pickle_that_would_run_code_is_refused_and_runs_none(tmp_path: Path, p
 def test_a_damaged_or_malicious_pickle_is_refused_with_its_reason(data: bytes, why: str) -> None:
     with pytest.raises(Unreadable, match=why):
         shown(data)
+
+
+def test_a_list_that_holds_itself_is_read_as_calls_that_are_none() -> None:
+    assert "1000 calls, 1000 of them unreadable" in shown(b"\x80\x02]q\x00" + b"h\x00a" * 1000 + b".")[0]
 
 
 def test_a_pickle_of_too_many_instructions_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,6 +232,7 @@ def test_json_that_is_none_is_refused(data: bytes) -> None:
         shown(data)
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(st.sampled_from(sorted(call(1))), PLAIN))
 def test_entries_of_any_sort_are_shown_or_counted_as_unreadable(odd: dict[str, Any]) -> None:
     told = lines(dump([call(1), call(2) | odd], groups_of(3)) | {"pg_status": odd}, protocol=4)

@@ -4,9 +4,10 @@ Its agent carries everything out with a program that does nothing and fails, but
 is so climbed at once to the first step that starts a job again, and what was issued is all that relight thinks right.
 """
 
+import socket
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +23,7 @@ from relight.settings import Settings, settings
 from relight.stages import building
 from relight.stages.building import Built
 from relight.stages.process import Worker
+from relight.stages.receiving import PATH
 from relight.stages.remedies import present
 from relight.stages.ship import Ship
 from relight.stages.spool import Spool
@@ -32,6 +34,7 @@ from schemas.action import ACTIONS
 from schemas.command import RecoveryCommand
 from schemas.history import IncidentHistory
 from schemas.remedy import CommandHistory
+from tests.servers.process import free_ports
 
 CLUSTER: Final = "lab"
 STAGES: Final = ("match", "correlate", "remediate")
@@ -95,6 +98,15 @@ class Lab:
             yield
 
     @contextmanager
+    def receiving(self, **own: Any) -> Iterator[str]:
+        """Receive alerts while the block lasts; `own` are settings of the receiver. Give the URL for them."""
+        (port,), stop = free_ports(1), threading.Event()
+        self.more = {**self.more, "receive.port": port} | {f"receive.{name}": value for name, value in own.items()}
+        with _running([building.receive(self.settings(heartbeat_s=0.2), stop)], stop):
+            assert until(lambda: _listens(port), 10)
+            yield f"http://127.0.0.1:{port}{PATH}"
+
+    @contextmanager
     def reading_kernel(self, records: bytes, host: str) -> Iterator[None]:
         """Ship what the kernel of a host has in its ring while the block lasts: `records` are those of /dev/kmsg."""
         ring, boot, positions = self.folder / "kmsg", self.folder / "boot_id", Positions(self.folder / "kernel.json")
@@ -129,6 +141,12 @@ class Lab:
         """Wait until an action was issued, and return all that was issued."""
         assert until(lambda: to in self.issued()), [(one.state, one.plan) for one in self.commands()]
         return self.issued()
+
+
+def _listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
 
 
 @contextmanager

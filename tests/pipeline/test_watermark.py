@@ -76,3 +76,10 @@ def test_a_foreign_source_is_silent_as_long_as_nothing_comes_of_it() -> None:
     mark.note(read("foreign", 1000))
     clock.now_s = 40
     assert mark.time_s() == 1040
+
+
+def test_a_source_that_is_complete_is_not_waited_for_however_old_its_lines_are() -> None:
+    mark, _ = watermark()
+    mark.note(read("a", 900, heard_s=1000))
+    mark.note(read("alert", 100).model_copy(update={"complete": True}))
+    assert mark.time_s() == 1000

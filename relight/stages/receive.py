@@ -1,0 +1,182 @@
+"""`relight receive`: appends the alerts that an Alertmanager posts to `relight.logs`. The server: `receiving`.
+
+The log is used by this stage's own thread alone. A request hands it records and waits until the log has them, so what
+was answered with success is kept; what was not, Alertmanager sends again, and that changes nothing.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as TooLate
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from ingest.alerts import STREAM
+from relight.metrics import StageMetrics
+from relight.topics import LOGS
+from relight.transports.port import EventLog, LogError, Outgoing, Refused, TopicMissing, Unavailable
+from schemas.shipped import Shipped
+
+NAME: Final = "receive"
+TOGETHER: Final = 50
+"""So many requests are kept in one step at most, and so many may wait."""
+
+_RETRY_S: Final = (0.5, 1.0, 2.0, 5.0)
+_log = structlog.get_logger("relight")
+
+
+@dataclass(frozen=True, slots=True)
+class _Delivery:
+    """Records of one request, and the promise that they are kept."""
+
+    records: Sequence[Outgoing]
+    kept: "Future[None]" = field(default_factory=Future)
+
+
+@dataclass
+class Receive:
+    """Keeps what requests bring until `stop` is set. `open_log` is called again after the log was out of reach.
+
+    `beat_s`: how often it says that it is there, so that time goes on in a cluster of which only alerts are known.
+    """
+
+    open_log: Callable[[], EventLog]
+    metrics: StageMetrics
+    cluster: str
+    host: str
+    beat_s: float = 5.0
+    timeout_s: float = 10.0
+    stop: threading.Event = field(default_factory=threading.Event)
+    _waiting: "queue.Queue[_Delivery]" = field(default_factory=lambda: queue.Queue(TOGETHER))
+    _target: EventLog | None = None
+    _retry_s: float = 0.0
+    _failures: int = 0
+    _beaten_s: float = 0.0
+
+    def keep(self, records: Sequence[Outgoing]) -> None:
+        """Return when the log has the records. For any thread.
+
+        Raises:
+            LogError: it may not have them: they are to be sent again.
+        """
+        if self._target is None or self.stop.is_set():
+            raise Unavailable("the log is out of reach, or relight is about to stop: send it again")
+        delivery = _Delivery(records)
+        try:
+            self._waiting.put(delivery, timeout=self.timeout_s)
+            delivery.kept.result(self.timeout_s)
+        except (queue.Full, TooLate):
+            raise Unavailable(f"the log has not taken it in {self.timeout_s:.0f} s: send it again") from None
+
+    def run(self) -> None:
+        """Keep what comes until told to stop.
+
+        Raises:
+            Refused, TopicMissing: at the start: a person has to change something first.
+        """
+        try:
+            self._target = self._opened()
+        except (Refused, TopicMissing):
+            raise
+        except LogError as error:
+            self._out_of_reach(error)
+        try:
+            while not self.stop.is_set():
+                self._round()
+        finally:
+            self._end()
+
+    def _round(self) -> None:
+        if self._target is None and not self._reached():
+            self.stop.wait(0.1)
+            return
+        deliveries = self._next(0.1)
+        records = [record for delivery in deliveries for record in delivery.records] + self._beats()
+        error = self._append(records) if records else None
+        for delivery in deliveries:
+            if error is None:
+                delivery.kept.set_result(None)
+            else:
+                delivery.kept.set_exception(error)
+        if error is None:
+            self.metrics.polled()
+
+    def _next(self, wait_s: float) -> list[_Delivery]:
+        """Return what waits; if nothing does, wait for it."""
+        found: list[_Delivery] = []
+        try:
+            found.append(self._waiting.get(timeout=wait_s))
+            while len(found) < TOGETHER:
+                found.append(self._waiting.get_nowait())
+        except queue.Empty:
+            pass
+        return found
+
+    def _beats(self) -> list[Outgoing]:
+        """Return a heartbeat if one is due: no alert is on its way that began before now."""
+        now = time.monotonic()
+        if now - self._beaten_s < self.beat_s:
+            return []
+        self._beaten_s = now
+        header = Shipped(
+            cluster=self.cluster, host=self.host, stream=STREAM, generation=NAME, offset_bytes=0, line=1,
+            observed_ms=int(time.time() * 1000), at_end=True,
+        )  # fmt: skip
+        return [Outgoing(LOGS, b"", header.key, header.headers())]
+
+    def _append(self, records: Sequence[Outgoing]) -> LogError | None:
+        """Append records, and return what has gone wrong, if anything has."""
+        assert self._target is not None
+        try:
+            with self.metrics.transaction():
+                self._target.append(records)
+        except LogError as error:
+            self._out_of_reach(error)
+            return error
+        self.metrics.produced(LOGS, sum(1 for record in records if record.value))
+        return None
+
+    def _opened(self) -> EventLog:
+        """Open the log, and make sure that it takes lines. Raises: LogError."""
+        target = self.open_log()
+        try:
+            target.spans(LOGS)
+        except LogError:
+            target.close()
+            raise
+        return target
+
+    def _reached(self) -> bool:
+        """Try to open the log again, now and then."""
+        if time.monotonic() < self._retry_s:
+            return False
+        try:
+            self._target, self._failures = self._opened(), 0
+        except LogError as error:
+            self._out_of_reach(error)
+            return False
+        _log.info("the log is back", stage=NAME)
+        return True
+
+    def _out_of_reach(self, error: LogError) -> None:
+        if not self._failures:
+            _log.warning(f"{error}; alerts are refused until the log is back, and sent again", stage=NAME)
+        self._retry_s = time.monotonic() + _RETRY_S[min(self._failures, len(_RETRY_S) - 1)]
+        self._failures += 1
+        self.metrics.unreachable(str(error))
+        if self._target is not None:
+            self._target.close()
+            self._target = None
+            self.metrics.reconnected()
+
+    def _end(self) -> None:
+        """Let those who wait go, and close the log."""
+        self.stop.set()
+        for delivery in self._next(0):
+            delivery.kept.set_exception(Unavailable("relight stops: send it again"))
+        if self._target is not None:
+            self._target.close()
