@@ -13,7 +13,7 @@ from lab import CLUSTER, Lab
 
 from relight.cli import main
 from relight.stores.embedded import EmbeddedStore
-from relight.stores.port import Query
+from relight.stores.port import LineQuery, Query
 
 BEGIN = datetime(2026, 5, 12, 3, 0, tzinfo=UTC)
 ODD = (
@@ -51,7 +51,8 @@ def fails(lab: Lab, number: int) -> None:
 
     def told() -> bool:
         with EmbeddedStore(lab.folder / "relight.db", durable=False) as store:
-            return len([d for d in store.search(Query()).documents if d.history.diagnosed]) >= number
+            kept = store.lines(LineQuery(hosts=(f"node{number:02}",), text="ChildFailedError"))
+            return bool(kept) and len([d for d in store.search(Query()).documents if d.history.diagnosed]) >= number
 
     assert until(told)
 
