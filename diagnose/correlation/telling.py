@@ -224,14 +224,19 @@ def _unknown(reason: str) -> Diagnosis:
 
 
 def _harm(finding: Finding, judged: Judged) -> Impact:
-    """Return what a finding did that did not end its attempt."""
+    """Return what a finding did that did not end its attempt.
+
+    An error of a program that it survived did no harm: what is tried again fails now and then. A machine that has
+    failed once, on the other hand, will do so again.
+    """
     if finding.before_start and not finding.healed:
         return Impact.NONE
     success = judged.story.success
     if success and finding.first.first.after(success.last):
         return Impact.NONE
-    hurts = not finding.healed if _ails(finding) else finding.healed
-    return Impact.DEGRADED if (finding.serious or _ails(finding)) and hurts else Impact.NONE
+    if _ails(finding):
+        return Impact.NONE if finding.healed else Impact.DEGRADED
+    return Impact.DEGRADED if finding.serious and finding.healed and _is_hardware(finding) else Impact.NONE
 
 
 def _ails(finding: Finding) -> bool:
