@@ -49,8 +49,8 @@ class Pitch:
 LIVE: Final = Pitch(1, ())
 """A source that is followed: every line."""
 
-WHOLE: Final = Pitch(2048, ((0, 16 << 10), (4 << 20, 128 << 10), (64 << 20, 1 << 20)))
-"""A source that is read as a whole: an eighth of its beginning, and less and less of the rest."""
+WHOLE: Final = Pitch(2048, ((64 << 10, 16 << 10), (4 << 20, 128 << 10), (64 << 20, 1 << 20)))
+"""A source that is read as a whole: all of its beginning, and less and less of the rest."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -278,6 +278,7 @@ def _key(hit: Hit) -> _Key:
 
 
 def _captures(first: Hit, last: Hit) -> dict[str, str]:
-    """Return the captures of a span's first line, and the step that its last line tells."""
+    """Return the captures of a span's first line, the step that its last line tells, and whether it is over."""
     told = dict(last.captures)
-    return dict(first.captures) | ({Capture.LAST_STEP.value: told[Capture.STEP]} if Capture.STEP in told else {})
+    later = {Capture.LAST_STEP.value: told.get(Capture.STEP), Capture.OVER.value: told.get(Capture.OVER)}
+    return dict(first.captures) | {name: value for name, value in later.items() if value is not None}

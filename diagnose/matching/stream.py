@@ -282,7 +282,12 @@ class SourceStream:
 def _digest(span: Span) -> Digest:
     last = span.last
     if isinstance(last, Hit):
-        return last.offset, span.count, len(last.text), last.unit[1] - last.unit[0] if last.unit else 0
+        return (
+            last.offset,
+            span.count,
+            len(last.text) + len(last.captures),
+            last.unit[1] - last.unit[0] if last.unit else 0,
+        )
     return last.offset, span.count, len(last.segment), 0
 
 
