@@ -25,9 +25,13 @@ _LABEL: Final = re.compile(r"[ ]{0,7}(\d{1,7}):(?: |$)")
 
 @dataclass(frozen=True)
 class Placed:
-    """A job whose lines name hosts as far as it is known where they were written, and where each rank ran last."""
+    """A job whose lines name hosts as far as it is known where they were written, and where each rank ran last.
+
+    `hosts` are all that the job ran on, as far as somebody says so.
+    """
 
     job: Job
+    hosts: frozenset[str]
     host_of: Mapping[int, str]
 
 
@@ -41,7 +45,8 @@ def placed(job: Job) -> Placed:
     files = _files(labelled)
     signals = [_at(signal, ranks, files) for signal in labelled if signal.kind is not Kind.PLACE]
     sources = [s if s.host else s.model_copy(update={"host": files.get(s.source)}) for s in job.sources]
-    return Placed(replace(job, sources=sources, signals=signals), ranks.last)
+    everywhere = {*hosts, *ranks.last.values(), *(s.host for s in job.signals if s.host and Capture.POD in s.captures)}
+    return Placed(replace(job, sources=sources, signals=signals), frozenset(everywhere), ranks.last)
 
 
 def label(signal: Signal) -> int | None:

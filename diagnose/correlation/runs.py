@@ -38,7 +38,11 @@ def cast_of(known: Placed) -> Cast:
     host_of = {s.rank: s.host for s in heard if s.rank is not None and s.host} | dict(known.host_of)
     if ranks and 2 * len(ranks) > max(ranks) + 1:
         ranks |= set(range(max(ranks)))  # a rank of which nothing was heard is there all the same
-    return Cast(host_of=host_of | _neighbours(ranks - set(host_of), host_of), ranks=tuple(sorted(ranks)))
+    return Cast(
+        host_of=host_of | _neighbours(ranks - set(host_of), host_of),
+        ranks=tuple(sorted(ranks)),
+        hosts=frozenset(known.hosts),
+    )
 
 
 def _neighbours(silent: Iterable[int], host_of: Mapping[int, str]) -> dict[int, str]:

@@ -26,9 +26,10 @@ _CHAIN: Final = 3
 
 @dataclass(frozen=True)
 class Whereabouts:
-    """What is known of names: `names` are those that stand for another host."""
+    """What is known of names: `names` stand for another host, and `files` are a host's by the name of their folder."""
 
     names: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
     def host(self, name: str | None) -> str | None:
         """Return the host that a name stands for, `None` where it stands for none or for several."""
@@ -46,28 +47,28 @@ class Whereabouts:
 
     def of(self, signal: Signal) -> Signal:
         """Return a signal with the hosts that its names stand for."""
-        told = signal.captures.get(Capture.HOST)
-        if signal.host is None and told is None:
+        told, peer = signal.captures.get(Capture.HOST), signal.captures.get(Capture.PEER)
+        host = self.host(signal.host) or self.files.get(signal.source)
+        known = {Capture.HOST.value: self.host(told), Capture.PEER.value: self.peer(peer) if peer else None}
+        known = {name: value or (peer if name == Capture.PEER else None) for name, value in known.items()}
+        captures = {k: v for k, v in (signal.captures | known).items() if v is not None}
+        if host == signal.host and captures == signal.captures:
             return signal
-        host, named = self.host(signal.host), self.host(told)
-        if host == signal.host and named == told:
-            return signal
-        captures = {k: v for k, v in signal.captures.items() if k != Capture.HOST}
-        captures |= {Capture.HOST.value: named} if named is not None else {}
         return signal.model_copy(update={"host": host, "captures": captures})
 
     def at(self, source: SourceRead) -> SourceRead:
         """Return a source with the host that its name stands for."""
-        host = self.host(source.host)
+        host = self.host(source.host) or self.files.get(source.source)
         return source if host == source.host else source.model_copy(update={"host": host})
 
 
 def whereabouts(sources: Iterable[SourceRead], signals: Iterable[Signal]) -> Whereabouts:
     """Return what lines tell of the hosts that pods, addresses and names of files stand for."""
-    named = {source.source: source.host for source in sources if source.host}
+    read, said = list(sources), list(signals)
+    named = {source.source: source.host for source in read if source.host}
     told: dict[str, dict[str, tuple[float, str]]] = {}
     spoken: dict[str, set[str]] = defaultdict(set)
-    for signal in signals:
+    for signal in said:
         if signal.kind is not Kind.PLACE or not signal.host or _is_nowhere(signal.host):
             continue
         for name in _stands_for(signal):
@@ -78,7 +79,9 @@ def whereabouts(sources: Iterable[SourceRead], signals: Iterable[Signal]) -> Whe
     for name, hosts in spoken.items():
         if len(hosts) == 1 and name not in hosts:
             names.setdefault(name, next(iter(hosts)))
-    return Whereabouts({name: host for name, host in names.items() if name != host})
+    hosts = {signal.host for signal in said if signal.host} | set(named.values())
+    files = {s.source: part for s in read if not s.host for part in s.path[:-1] if part in hosts}
+    return Whereabouts({name: host for name, host in names.items() if name != host}, files)
 
 
 def expanded(listed: str) -> tuple[str, ...]:
