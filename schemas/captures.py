@@ -13,6 +13,7 @@ class Capture(StrEnum):
     found when it is over.
     """
 
+    ADDRESS = "address"
     CALLED = "called"
     COLLECTIVE = "collective"
     COMPLETED = "completed"
@@ -22,9 +23,11 @@ class Capture(StrEnum):
     GPU = "gpu"
     GPU_UUID = "gpu_uuid"
     HOST = "host"
+    JOB = "job"
     LAST_STEP = "last_step"
     MEMBERS = "members"
     NIC = "nic"
+    NODELIST = "nodelist"
     NUMEL_IN = "numel_in"
     NUMEL_OUT = "numel_out"
     OVER = "over"
@@ -32,6 +35,7 @@ class Capture(StrEnum):
     PEER = "peer"
     PG = "pg"
     PG_DESC = "pg_desc"
+    POD = "pod"
     RANK = "rank"
     RANKS = "ranks"
     SEQ = "seq"
@@ -40,4 +44,5 @@ class Capture(StrEnum):
     TIMEOUT_MS = "timeout_ms"
     TIMEOUT_S = "timeout_s"
     TOTAL_STEPS = "total_steps"
+    WORLD = "world"
     XID = "xid"

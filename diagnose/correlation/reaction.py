@@ -16,6 +16,7 @@ from diagnose.correlation.difference import Wanted, changes, opening
 from diagnose.correlation.evidence import Resolve
 from diagnose.correlation.silence import HANG, Heard, Silence, due_s
 from diagnose.correlation.telling import Teller, Told
+from diagnose.correlation.whereabouts import whereabouts
 from diagnose.learning.record import Record, record_of, weighed
 from schemas.events import Event
 from schemas.history import Happening, IncidentHistory, IncidentMerged, IncidentResolved, State
@@ -111,10 +112,12 @@ class Correlator:
 
     def _told(self, cluster: Cluster) -> Iterator[tuple[str | None, list[Told]]]:
         """Yield what happened to each component that has signals, looking anew only at what has changed."""
-        signals = {source: list(own.values()) for source, own in cluster.signals.items()}
+        read = cluster.sources.values()
+        known_at = whereabouts(read, (s for own in cluster.signals.values() for s in own.values()))
+        signals = {source: [known_at.of(s) for s in own.values()] for source, own in cluster.signals.items()}
         known, self._known = self._known, {}
         heard = Heard(cluster.time_s, cluster.moved_s, frozenset(_said_hangs(cluster)))
-        for component in components(cluster.sources.values(), signals, cluster.placements):
+        for component in components([known_at.at(s) for s in read], signals, cluster.placements):
             if not component.told.signals:
                 continue
             key, state = (component.job, component.members), _fingerprint(component)

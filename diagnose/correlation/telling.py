@@ -10,6 +10,7 @@ from diagnose.correlation.evidence import Finding, Resolve
 from diagnose.correlation.jobs import Job
 from diagnose.correlation.judgement import Judge, Judged
 from diagnose.correlation.moments import Entry, in_order
+from diagnose.correlation.placement import placed
 from diagnose.correlation.ranking import Ranking
 from diagnose.correlation.runs import cast_of, run_of
 from diagnose.correlation.silence import NOTHING, Heard, Silence, silence, too_long
@@ -82,10 +83,11 @@ class Teller:
 
         `waits_for` is since when nothing moves in the last attempt, if that may become a hang.
         """
-        self.job = job
+        known = placed(job)
+        self.job = job = known.job
         self._graph = graph
         self._entries = in_order(job.signals)
-        self._cast: Cast = cast_of(job)
+        self._cast: Cast = cast_of(known)
         self.waits_for: Silence | None = None
         self._judged: list[Judged] = []
         self._casts: dict[int, Cast] = {}

@@ -110,6 +110,9 @@ class Scanner:
         decoded = lines.decoded(segment)
         for message in decoded.message.splitlines():
             accepted = [(s, c) for s in candidates if (c := accepted_by(s, message, decoded.origin)) is not None]
+            places = [(s, c) for s, c in accepted if s.kind is Kind.PLACE]
+            yield from (lines.hit(segment, decoded, signature, captures) for signature, captures in places)
+            accepted = [(s, c) for s, c in accepted if s.kind is not Kind.PLACE] if places else accepted
             if not accepted or self._veto.applies(message, decoded.origin):
                 continue
             specific = [(s, c) for s, c in accepted if not s.generic]

@@ -18,7 +18,18 @@ from schemas.record import Origin
 from schemas.vocabulary import Provenance
 
 _MESSAGES: Final = ("message", "msg", "MESSAGE", "log", "event", "text")
-_TIMES: Final = ("time", "ts", "timestamp", "@timestamp", "timereported", "asctime", "datetime", "date")
+_TIMES: Final = (
+    "time",
+    "ts",
+    "timestamp",
+    "@timestamp",
+    "timereported",
+    "asctime",
+    "datetime",
+    "date",
+    "lastTimestamp",
+    "eventTime",
+)
 _JOURNAL_TIMES: Final = ("_SOURCE_REALTIME_TIMESTAMP", "__REALTIME_TIMESTAMP")
 _LEVELS: Final = ("level", "severity", "levelname", "log.level", "lvl", "syslogseverity")
 _HOSTS: Final = ("host", "hostname", "host.name", "node", "_HOSTNAME")
@@ -81,11 +92,24 @@ def journal_time_of(fields: Record) -> float | None:
 
 def host_of(fields: Record) -> str | None:
     """Return the host that a record tells. A pod's node has the first word: a shipper's own pod has a host name too."""
+    if (about := fields.get("involvedObject") or fields.get("regarding")) is not None:
+        return _host_of_event(fields, about)
     pod = fields.get("kubernetes")
     if isinstance(pod, dict) and (node := _text(pod, *_NODES) or nested_text(pod, "node", "name")):
         return node
     host = fields.get("host")
     return _text(host, "name", "hostname") if isinstance(host, dict) else _text(fields, *_HOSTS)
+
+
+def _host_of_event(fields: Record, about: object) -> str | None:
+    """Return the node that an event of Kubernetes is about: its own, that of its kubelet, or else its pod's name."""
+    kind, name = nested_text({"about": about}, "about", "kind"), nested_text({"about": about}, "about", "name")
+    if kind == "Node":
+        return name
+    node = nested_text(fields, "source", "host") or nested_text(fields, "deprecatedSource", "host")
+    if node is None and _text(fields, "reportingComponent", "reportingController") == "kubelet":
+        node = _text(fields, "reportingInstance")
+    return node or (name if kind == "Pod" else None)
 
 
 def nested_text(fields: Record, *path: str) -> str | None:
