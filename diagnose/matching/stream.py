@@ -276,6 +276,7 @@ class SourceStream:
             last_s=max([t for t in (last, *marks) if t is not None], default=None),
             heard_s=self.heard_s,
             complete=self.source.complete,
+            levels=now.measuring.levels(),
         )
 
 
