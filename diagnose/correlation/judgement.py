@@ -50,7 +50,7 @@ class Judge:
             where = f"{success.signal.source}:{success.signal.last.line}"
             reason = f"{self._resolve(success.signal.signature).title} ({where})"
             return Judged(story, Outcome.SUCCEEDED, reason, tuple(seen), None)
-        ranking = Ranker(seen, self._graph).ranking()
+        ranking = Ranker(seen, self._graph, story.last_progress).ranking()
         if ranking is None and (bad := _gone_bad(story, seen) or unsaid(seen)):
             return Judged(story, Outcome.FAILED, bad.signature.title, tuple(seen), Ranking(bad, (), ()))
         if ranking is None:
@@ -67,7 +67,7 @@ class Judge:
     def _condemned(self, story: Story, seen: Sequence[Finding], verdict: Entry) -> Judged:
         """Return the judgement of an attempt that says itself that it failed: the verdict's finding is not healed."""
         final = [replace(f, healed=False, before_start=False) if verdict in f.entries else f for f in seen]
-        ranking = Ranker(final, self._graph).ranking()
+        ranking = Ranker(final, self._graph, story.last_progress).ranking()
         assert ranking is not None
         return Judged(story, Outcome.FAILED, ranking.cause.signature.title, tuple(final), ranking)
 

@@ -86,6 +86,8 @@ class Silence:
             provenance=self.since.provenance,
             vouched=self.since.vouched,
             attested=self.since.attested,
+            pace_s=self.since.pace_s,
+            pause_s=self.deadline_s - (self.since.last.time_s or self.deadline_s),
         )
         return Finding(self.detector, tuple(in_order([signal])), healed=False, before_start=False)
 
@@ -101,8 +103,9 @@ def silence(story: Story, sources: Sequence[SourceRead], resolve: Resolve) -> Si
     if not paced or any(_finished(signal) for signal in paced.values()):
         return None
     read = {source.source: source for source in sources}
-    moves = [entry for entry in story.progress if entry.signal.last.time_s is not None]
-    last = max(moves, key=lambda entry: entry.last.order).signal
+    last = max(story.progress, key=lambda entry: entry.last.order).signal
+    if not last.last.timed:
+        return None
     main = paced.get(last.source) or max(paced.values(), key=lambda signal: (signal.last.time_s or 0.0, signal.id))
     assert last.last.time_s is not None
     waits_s = max(patience_s(detector.detect, main.pace_s or 0.0), PAUSES * (main.pause_s or 0.0))
@@ -144,7 +147,7 @@ def _paced(story: Story, detect: Detect) -> dict[str, Signal]:
     found: dict[str, Signal] = {}
     for entry in story.progress:
         signal = entry.signal
-        if signal.pace_s is None or signal.count < detect.least or signal.last.time_s is None:
+        if signal.pace_s is None or signal.count < detect.least or not signal.last.timed:
             continue
         known = found.get(signal.source)
         if known is None or signal.count > known.count:

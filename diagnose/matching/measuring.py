@@ -144,7 +144,7 @@ class Measuring:
             self._detect(key, points, measurement.detectors.get(key[0], {}))
 
     def _pace(self, signature: str, reading: Reading, before: int) -> None:
-        if reading.origin.time_s is not None:
+        if reading.timed and reading.origin.time_s is not None:
             own = self.paces.setdefault(signature, [])
             own.append((reading.origin.time_s, before + reading.ordinal))
             del own[:-PACES]
