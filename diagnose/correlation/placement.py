@@ -38,8 +38,9 @@ class Placed:
 def placed(job: Job) -> Placed:
     """Return a job with the hosts of its lines. What tells places only is not part of it any more."""
     hosts = _hosts(job)
-    own = _Labels.of(job.signals, hosts)
-    labelled = [own.read(signal) for signal in job.signals]
+    written = [_as_written(signal) for signal in job.signals]
+    own = _Labels.of(written, hosts)
+    labelled = [own.read(signal) for signal in written]
     ranks = _Stays.of(_ranks_told(labelled, own))
     ranks.fill(hosts)
     files = _files(labelled)
@@ -152,14 +153,25 @@ class _Stays:
                 return
 
 
+def _as_written(signal: Signal) -> Signal:
+    """Return a signal of a rank without a host that it only speaks of, such as the other end of a connection."""
+    spoken_of = signal.kind is not Kind.PLACE and signal.host == signal.captures.get(Capture.HOST)
+    if signal.host is None or not spoken_of or (signal.rank is None and label(signal) is None):
+        return signal
+    return signal.model_copy(update={"host": None})
+
+
 def _hosts(job: Job) -> list[str]:
-    """Return the hosts of a job in the order of its tasks, as the scheduler names them; none if it does not."""
-    listed = [s for s in job.signals if s.kind is Kind.PLACE and Capture.NODELIST in s.captures]
-    lists = {s.captures[Capture.NODELIST] for s in listed}
-    if lists:
-        return list(expanded(lists.pop())) if len(lists) == 1 else []
-    tasks = {s.host for s in job.signals if s.kind is Kind.PLACE and Capture.JOB in s.captures and s.host}
-    return sorted(tasks, key=lambda host: (len(host), host))
+    """Return the hosts of a job in the order of its tasks, as the scheduler named them last; none if it does not."""
+    ids = {s.job for s in job.sources if s.job} | {s.job for s in job.signals if s.job}
+    told = [s for s in job.signals if s.kind is Kind.PLACE and Capture.JOB in s.captures]
+    told = [s for s in told if s.captures[Capture.JOB] in ids] if ids else told
+    if len({s.captures[Capture.JOB] for s in told}) != 1:
+        return []
+    listed = [(s.last.time_s or 0.0, n) for s in told if (n := s.captures.get(Capture.NODELIST))]
+    if listed:
+        return list(expanded(max(listed)[1]))
+    return sorted({s.host for s in told if s.host}, key=lambda host: (len(host), host))
 
 
 def _own_ranks(signal: Signal) -> Iterator[int]:

@@ -48,7 +48,7 @@ class Whereabouts:
     def of(self, signal: Signal) -> Signal:
         """Return a signal with the hosts that its names stand for."""
         told, peer = signal.captures.get(Capture.HOST), signal.captures.get(Capture.PEER)
-        host = self.host(signal.host) or self.files.get(signal.source)
+        host = self.host(told_host(signal)) or self.files.get(signal.source)
         known = {Capture.HOST.value: self.host(told), Capture.PEER.value: self.peer(peer) if peer else None}
         known = {name: value or (peer if name == Capture.PEER else None) for name, value in known.items()}
         captures = {k: v for k, v in (signal.captures | known).items() if v is not None}
@@ -69,12 +69,13 @@ def whereabouts(sources: Iterable[SourceRead], signals: Iterable[Signal]) -> Whe
     told: dict[str, dict[str, tuple[float, str]]] = {}
     spoken: dict[str, set[str]] = defaultdict(set)
     for signal in said:
-        if signal.kind is not Kind.PLACE or not signal.host or _is_nowhere(signal.host):
+        host = told_host(signal) if signal.kind is Kind.PLACE else None
+        if not host or _is_nowhere(host):
             continue
         for name in _stands_for(signal):
-            told.setdefault(name, {})[signal.host] = (signal.last.time_s or 0.0, signal.host)
+            told.setdefault(name, {})[host] = (signal.last.time_s or 0.0, host)
         if signal.source in named and Capture.POD not in signal.captures:
-            spoken[named[signal.source]].add(signal.host)
+            spoken[named[signal.source]].add(host)
     names = {name: max(hosts.values())[1] for name, hosts in told.items()}
     for name, hosts in spoken.items():
         if len(hosts) == 1 and name not in hosts:
@@ -82,6 +83,11 @@ def whereabouts(sources: Iterable[SourceRead], signals: Iterable[Signal]) -> Whe
     hosts = {signal.host for signal in said if signal.host} | set(named.values())
     files = {s.source: part for s in read if not s.host for part in s.path[:-1] if part in hosts}
     return Whereabouts({name: host for name, host in names.items() if name != host}, files)
+
+
+def told_host(signal: Signal) -> str | None:
+    """Return the host that a line is about: of one that tells a place the one that it names, not who says so."""
+    return (signal.captures.get(Capture.HOST) if signal.kind is Kind.PLACE else None) or signal.host
 
 
 def expanded(listed: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import orjson
 
+from ingest.formats.kubernetes import about, job_of, node_of
 from ingest.formats.levels import LEVELS, SEVERITIES
 from ingest.formats.plain import without_escapes
 from ingest.formats.recogniser import Format, Hints, Peeled
@@ -92,24 +93,13 @@ def journal_time_of(fields: Record) -> float | None:
 
 def host_of(fields: Record) -> str | None:
     """Return the host that a record tells. A pod's node has the first word: a shipper's own pod has a host name too."""
-    if (about := fields.get("involvedObject") or fields.get("regarding")) is not None:
-        return _host_of_event(fields, about)
+    if (subject := about(fields)) is not None:
+        return node_of(fields, subject)
     pod = fields.get("kubernetes")
     if isinstance(pod, dict) and (node := _text(pod, *_NODES) or nested_text(pod, "node", "name")):
         return node
     host = fields.get("host")
     return _text(host, "name", "hostname") if isinstance(host, dict) else _text(fields, *_HOSTS)
-
-
-def _host_of_event(fields: Record, about: object) -> str | None:
-    """Return the node that an event of Kubernetes is about: its own, that of its kubelet, or else its pod's name."""
-    kind, name = nested_text({"about": about}, "about", "kind"), nested_text({"about": about}, "about", "name")
-    if kind == "Node":
-        return name
-    node = nested_text(fields, "source", "host") or nested_text(fields, "deprecatedSource", "host")
-    if node is None and _text(fields, "reportingComponent", "reportingController") == "kubelet":
-        node = _text(fields, "reportingInstance")
-    return node or (name if kind == "Pod" else None)
 
 
 def nested_text(fields: Record, *path: str) -> str | None:
@@ -161,12 +151,13 @@ def _logger(segment: bytes, fields: Record, hints: Hints) -> Peeled | None:
     level = level or _level(nested_text(fields, "log", "level"))
     if not (hints.json or time_s is not None or level is not None or key in ("message", "msg")):
         return None
-    host, rank = host_of(fields), rank_of(fields)
+    host, rank, subject = host_of(fields), rank_of(fields), about(fields)
+    job = job_of(subject) if subject is not None else None
     message = segment if key is None else _message(fields[key], segment)
     if message[:1] == b" " and str(fields.get("syslogtag")).endswith(":"):
         message = message[1:]  # rsyslog counts the blank behind a tag's colon to the message
     label = f"rank{rank}" if rank is not None else host or ""
-    return message, Origin(host=host, rank=rank, time_s=time_s, level=level), label
+    return message, Origin(host=host, rank=rank, job=job, time_s=time_s, level=level), label
 
 
 def _key(fields: Record) -> str | None:
