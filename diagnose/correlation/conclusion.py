@@ -7,7 +7,7 @@ from typing import Final
 
 from diagnose.correlation.causes import cause_graph
 from diagnose.correlation.evidence import Resolve
-from diagnose.correlation.jobs import Grouping, jobs
+from diagnose.correlation.grouping import Grouping, jobs
 from diagnose.correlation.telling import Teller
 from diagnose.learning.record import Record, weighed
 from schemas.incident import Incident, Run

@@ -114,7 +114,7 @@ class Teller:
                 over, lost = self._went_on(at) or survived, self._lost(at)
                 found.append(self._told(at, judged.ranking, impact, over, lost))
             elif final and judged.outcome is Outcome.INCOMPLETE and judged.story.of(Kind.START, Kind.PROGRESS):
-                found.append(Told(self.job.name, at, Impact.DEGRADED, _unknown(judged.reason), None))
+                found.append(Told(self.job.name, at, Impact.NONE, _unknown(judged.reason), None))
             for aside in self._asides(judged):
                 over = self._went_on(at) or ("the run went on after it" if aside.healed else None)
                 if judged.outcome is Outcome.SUCCEEDED:
