@@ -21,6 +21,7 @@ class Capture(StrEnum):
     GPU = "gpu"
     GPU_UUID = "gpu_uuid"
     HOST = "host"
+    JOB = "job"
     LAST_STEP = "last_step"
     MEMBERS = "members"
     NIC = "nic"

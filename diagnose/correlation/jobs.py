@@ -143,13 +143,15 @@ def keyed(sources: Iterable[SourceRead], key: Callable[[SourceRead], str]) -> li
 def parted(signals: Signals, ids: Mapping[str, str]) -> tuple[dict[str, list[Signal]], dict[str, list[Signal]]]:
     """Part what logs of several jobs say, such as a scheduler's: what names a job by the job, the rest by source.
 
-    `ids` gives for each source the job that all of it is about, if there is one: it stays together.
+    `ids` gives for each source the job that all of it is about, if there is one: it stays together. So does a log in
+    which a run makes progress: it is that run's own, whichever jobs it names.
     """
     rest: dict[str, list[Signal]] = defaultdict(list)
     by_job: dict[str, list[Signal]] = defaultdict(list)
     for source, own in signals.items():
+        shared = not ids.get(source) and not any(signal.kind is Kind.PROGRESS for signal in own)
         for signal in own:
-            if signal.job and not ids.get(source):
+            if shared and signal.job:
                 by_job[signal.job].append(signal)
             else:
                 rest[source].append(signal)
