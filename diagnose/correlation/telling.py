@@ -118,7 +118,7 @@ class Teller:
                 over, lost = self._went_on(at) or survived, self._lost(at)
                 found.append(self._told(at, judged.ranking, impact, over, lost))
             elif final and judged.outcome is Outcome.INCOMPLETE and judged.story.of(Kind.START, Kind.PROGRESS):
-                found.append(Told(self.job.name, at, Impact.DEGRADED, _unknown(judged.reason), None))
+                found.append(Told(self.job.name, at, Impact.NONE, _unknown(judged.reason), None))
             for aside, states in grounds(self._asides(judged), judged.findings, self._graph):
                 over = self._went_on(at) or ("the run went on after it" if aside.healed and not states else None)
                 if judged.outcome is Outcome.SUCCEEDED:

@@ -264,13 +264,18 @@ def signal_of(span: Span, source: Source, clean: Clean) -> Signal:
         host=origin.host,
         rank=origin.rank,
         gpu=origin.gpu,
-        job=origin.job,
+        job=origin.job if _of_one_job(first, last) else None,
         attempt=origin.attempt,
         captures=_captures(first, last),
         provenance=origin.provenance if origin.provenance in signature.provenance else Provenance.UNKNOWN,
         vouched=source.vouched and origin.host == source.origin.host,
         attested=source.attested,
     )
+
+
+def _of_one_job(first: Hit, last: Hit) -> bool:
+    """Tell whether the lines of a span name one job, or none: what a scheduler repeats may be about another."""
+    return dict(first.captures).get(Capture.JOB) == dict(last.captures).get(Capture.JOB)
 
 
 def signal_id(span: Span, source: Source) -> str:

@@ -123,7 +123,7 @@ def test_a_log_that_stops_after_progress_is_incomplete_and_its_cause_is_unknown(
     found = concluded(said(START, 0), said(STEP, 60, until=500))
     assert found.runs[0].outcome == "incomplete"
     (incident,) = found.incidents
-    assert (incident.fault, incident.first_cause, incident.impact) == ("unknown", None, "degraded")
+    assert (incident.fault, incident.first_cause, incident.impact) == ("unknown", None, "none")
     assert "job.log:501" in found.runs[0].reason
 
 
