@@ -1,9 +1,9 @@
-"""A small data-parallel training program: processes that fit a line together, each with a log of its own, in plain Python.
+"""A small data-parallel training program: processes that fit a line together, each with a log of its own.
 
-It knows nothing of the demo, and brings about no fault. Each rank is a process, and its data loader another one. In a
-step every rank computes the gradient of its own batch, sends it to all others and waits for theirs, as an all-reduce
-does: a rank that stops stops all. A rank logs a step when it has done its own part of it and before it waits, with the
-time that this took and the time that it waited for its batch.
+It is plain Python, knows nothing of the demo, and brings about no fault. Each rank is a process, and its data loader
+another one. In a step every rank computes the gradient of its own batch, sends it to all others and waits for theirs,
+as an all-reduce does: a rank that stops stops all. A rank logs a step when it has done its own part of it and before it
+waits, with the time that this took and the time that it waited for its batch.
 
     ranks.py FOLDER [--ranks 4] [--steps 100000] [--pace 0.1]
 
@@ -91,7 +91,9 @@ def batches_of(loader: Connection) -> Iterator[list[Row]]:
         yield batch
 
 
-def take_part(rank: int, loader: Connection, ends: Sequence[Mapping[int, socket.socket]], told: argparse.Namespace) -> None:
+def take_part(
+    rank: int, loader: Connection, ends: Sequence[Mapping[int, socket.socket]], told: argparse.Namespace
+) -> None:
     """Be one of the ranks; what belongs to others is closed, so that one that ends is missed."""
     for other, theirs in enumerate(ends):
         for end in theirs.values() if other != rank else ():
@@ -101,7 +103,7 @@ def take_part(rank: int, loader: Connection, ends: Sequence[Mapping[int, socket.
 
 
 def train(loader: Connection, others: Mapping[int, socket.socket], told: argparse.Namespace, log: TextIO) -> None:
-    """Train to the last step. Beside the gradient a step sleeps for its pace, as a host does while a device computes."""
+    """Train to the last step; beside the gradient a step sleeps, as a host does while a device computes."""
     weights, batches = [0.0] * FEATURES, batches_of(loader)
     say(log, f"Training starts with {len(others) + 1} ranks")
     for step in range(1, told.steps + 1):
