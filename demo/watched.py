@@ -51,6 +51,23 @@ class Pids:
     loader: int
 
 
+def started(folder: Path, *options: str) -> subprocess.Popen[bytes]:
+    """Start a job with its logs in a folder."""
+    return subprocess.Popen([sys.executable, str(_PROGRAM), str(folder), *options], start_new_session=True)
+
+
+def killed(job: subprocess.Popen[bytes]) -> None:
+    """Kill all processes of a job."""
+    with suppress(ProcessLookupError):
+        os.killpg(job.pid, signal.SIGKILL)
+    job.wait()
+
+
+def pids(folder: Path, rank: int) -> Pids:
+    """Return the processes of a rank of a job that has begun."""
+    return Pids(**json.loads((folder / "pids.json").read_text())[rank])
+
+
 @contextmanager
 def stopped(pid: int) -> Iterator[None]:
     """Let a process stand still as long as this lasts."""
@@ -138,8 +155,7 @@ class Watched(Pipeline):
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "relight.toml").write_text(self._settings(), encoding="utf-8")
         for trouble in TROUBLES:
-            words = [sys.executable, str(_PROGRAM), str(self.of(trouble))]
-            self.jobs[trouble.job] = subprocess.Popen(words, start_new_session=True)
+            self.jobs[trouble.job] = started(self.of(trouble))
         self.call("setup")
         self.start(["run", str(self.folder / "job_*" / "rank_*.log")])
 
@@ -149,7 +165,7 @@ class Watched(Pipeline):
 
     def pids(self, trouble: Trouble) -> Pids:
         """Return the processes of the rank that something happens to."""
-        return Pids(**json.loads((self.of(trouble) / "pids.json").read_text())[trouble.rank])
+        return pids(self.of(trouble), trouble.rank)
 
     def under_way(self) -> bool:
         """Tell whether relight has seen the first steps of all ranks of all jobs."""
@@ -161,9 +177,7 @@ class Watched(Pipeline):
         """Stop relight, and the jobs."""
         super().close()
         for job in self.jobs.values():
-            with suppress(ProcessLookupError):
-                os.killpg(job.pid, signal.SIGKILL)
-            job.wait()
+            killed(job)
 
     def _settings(self) -> str:
         return f"""\
@@ -260,7 +274,7 @@ def table(found: Sequence[Told]) -> Table:
     for one in found:
         said = ", ".join((one.fault or "nothing", *one.others))
         at = datetime.fromtimestamp(one.at_s, UTC).strftime("%H:%M:%S") if one.trouble.fault else ""
-        culprit = "" if one.culprit is None else f"{one.culprit.name}, rank {one.culprit.rank}"
+        culprit = "" if one.culprit is None else f"rank {one.culprit.rank} on {one.culprit.host}"
         times = [_seconds(one.after_s), one.resolved, _seconds(one.resolved_after_s)]
         style = "" if one.right else "red"
         shown.add_row(one.trouble.job, one.trouble.what, at, said, culprit, *times, style=style)
