@@ -1,9 +1,9 @@
-"""A small data-parallel training program: processes that fit a line together, each with a log of its own, in plain Python.
+"""A small data-parallel training program: processes that fit a line together, each with a log of its own.
 
-It knows nothing of the demo, and brings about no fault. Each rank is a process, and its data loader another one. In a
-step every rank computes the gradient of its own batch, sends it to all others and waits for theirs, as an all-reduce
-does: a rank that stops stops all. A rank logs a step when it has done its own part of it and before it waits, with the
-time that this took and the time that it waited for its batch.
+It is plain Python, knows nothing of the demo, and brings about no fault. Each rank is a process, and its data loader
+another one. In a step every rank computes the gradient of its own batch, sends it to all others and waits for theirs,
+as an all-reduce does: a rank that stops stops all. A rank logs a step when it has sent its own part and before it waits
+for the others, with the time that this took and the time that it waited for its batch: so the logs tell who is behind.
 
     ranks.py FOLDER [--ranks 4] [--steps 100000] [--pace 0.1]
 
@@ -31,6 +31,7 @@ PREFETCH: Final = 2
 _RATE: Final = 0.05
 _READ: Final = 0.1
 """Reading a batch takes this part of the time that computing on it takes."""
+_FORM: Final = struct.Struct(f"{FEATURES + 1}d")
 _FORKED: Final = get_context("fork")
 """Children that inherit the sockets."""
 
@@ -63,21 +64,24 @@ def gradient(weights: Sequence[float], rows: Sequence[Row]) -> Gradient:
     return total
 
 
-def all_reduce(own: Gradient, others: Mapping[int, socket.socket]) -> Gradient:
-    """Return the mean over all ranks, when all have sent their part.
+def send(own: Gradient, others: Mapping[int, socket.socket]) -> None:
+    """Send what is one's own to all others: the first half of an all-reduce."""
+    for peer in others.values():
+        peer.sendall(_FORM.pack(*own))
+
+
+def reduced(own: Gradient, others: Mapping[int, socket.socket]) -> Gradient:
+    """Return the mean over all ranks, when all have sent theirs: the second half.
 
     Raises:
         ConnectionResetError: Another rank has gone.
     """
-    form = struct.Struct(f"{len(own)}d")
-    for peer in others.values():
-        peer.sendall(form.pack(*own))
     total = own
     for rank, peer in others.items():
-        received = peer.recv(form.size, socket.MSG_WAITALL)
-        if len(received) < form.size:
+        received = peer.recv(_FORM.size, socket.MSG_WAITALL)
+        if len(received) < _FORM.size:
             raise ConnectionResetError(f"rank {rank} has gone")
-        total = [one + other for one, other in zip(total, form.unpack(received), strict=True)]
+        total = [one + other for one, other in zip(total, _FORM.unpack(received), strict=True)]
     return [value / (len(others) + 1) for value in total]
 
 
@@ -91,7 +95,9 @@ def batches_of(loader: Connection) -> Iterator[list[Row]]:
         yield batch
 
 
-def take_part(rank: int, loader: Connection, ends: Sequence[Mapping[int, socket.socket]], told: argparse.Namespace) -> None:
+def take_part(
+    rank: int, loader: Connection, ends: Sequence[Mapping[int, socket.socket]], told: argparse.Namespace
+) -> None:
     """Be one of the ranks; what belongs to others is closed, so that one that ends is missed."""
     for other, theirs in enumerate(ends):
         for end in theirs.values() if other != rank else ():
@@ -101,7 +107,7 @@ def take_part(rank: int, loader: Connection, ends: Sequence[Mapping[int, socket.
 
 
 def train(loader: Connection, others: Mapping[int, socket.socket], told: argparse.Namespace, log: TextIO) -> None:
-    """Train to the last step. Beside the gradient a step sleeps for its pace, as a host does while a device computes."""
+    """Train to the last step; beside the gradient a step sleeps, as a host does while a device computes."""
     weights, batches = [0.0] * FEATURES, batches_of(loader)
     say(log, f"Training starts with {len(others) + 1} ranks")
     for step in range(1, told.steps + 1):
@@ -111,8 +117,9 @@ def train(loader: Connection, others: Mapping[int, socket.socket], told: argpars
         own = gradient(weights, rows)
         time.sleep(told.pace)
         took = f"step_time {time.monotonic() - began_s:.4f} s | data_time {began_s - asked_s:.4f} s"
+        send(own, others)
         say(log, f"step {step}/{told.steps} | loss {own[FEATURES]:.6f} | {took}")
-        mean = all_reduce(own, others)
+        mean = reduced(own, others)
         weights = [w - _RATE * g for w, g in zip(weights, mean, strict=False)]
     say(log, "Training finished")
 

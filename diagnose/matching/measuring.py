@@ -126,7 +126,7 @@ class Measuring:
             recent = [value for value in series.values[-LEVEL_POINTS:] if isfinite(value)]
             if not recent or not isfinite(series.times_s[-1]):
                 continue
-            place = {"host": host, "rank": rank, "gpu": gpu, "time_s": series.times_s[-1]}
+            place = {"host": host, "rank": rank, "gpu": gpu, "time_s": series.times_s[-1], "points": len(recent)}
             for name in self.compared.get(metric, ()):
                 found.append(Level(detector=name, metric=metric, value=median(recent), **place))
         return tuple(found[:LEVELS])
