@@ -12,6 +12,9 @@ from schemas.vocabulary import Culprit
 COMPARED: Final = frozenset({"flight-recorder.mismatch", "stacks.main-thread"})
 """Signatures that are about the ranks that differ from the others: all of them are the culprit."""
 
+_WAITED: Final = frozenset({"training.hang", "launcher.worker_exit"})
+"""What happens to those who wait in vain: where it is known for whom, they are to blame."""
+
 _NAMED: Final = 8
 """So many ranks are named; of more it is said how many."""
 
@@ -29,11 +32,11 @@ def culprit(
     other findings of the failure, `hosts` all hosts of the job.
     """
     signal, told = finding.first.signal, finding.captures
-    if finding.fault == "comm.collective_timeout" or (finding.fault == "training.hang" and waited_for):
+    if finding.fault == "comm.collective_timeout" or (finding.fault in _WAITED and waited_for):
         return _ranks(_missing(finding) or waited_for, host_of)
     if len(finding.ranks) > 1 and finding.signature.id in COMPARED:
         return _ranks(finding.ranks, host_of)
-    if (elsewhere := other_host(finding, others, host_of, hosts)) is not None:
+    if (elsewhere := other_host(finding, others, host_of, hosts, waited_for)) is not None:
         return Blamed(kind=Culprit.HOST, name=f"host {elsewhere}", host=elsewhere)
     rank, host = signal.rank, None if is_bystander(finding) else own_host(finding.first, host_of)
     gpu = (

@@ -81,7 +81,7 @@ def whereabouts(sources: Iterable[SourceRead], signals: Iterable[Signal]) -> Whe
         if len(hosts) == 1 and name not in hosts:
             names.setdefault(name, next(iter(hosts)))
     hosts = {signal.host for signal in said if signal.host} | set(named.values())
-    files = {s.source: part for s in read if not s.host for part in s.path[:-1] if part in hosts}
+    files = {s.source: host for s in read if not s.host for host in _named_in(s.path) if host in hosts}
     return Whereabouts({name: host for name, host in names.items() if name != host}, files)
 
 
@@ -109,6 +109,13 @@ def _numbers(ends: str) -> Iterator[str]:
         first, _, last = end.partition("-")
         if first.isdigit() and (last or first).isdigit() and 0 <= int(last or first) - int(first) <= HOSTS:
             yield from (str(n).zfill(len(first)) for n in range(int(first), int(last or first) + 1))
+
+
+def _named_in(path: Iterable[str]) -> Iterator[str]:
+    """Yield what may be hosts in names of folders and files, behind the name of a daemon or not."""
+    for part in path:
+        stem = part.partition(".")[0]
+        yield from (stem.partition("-")[2], stem, part)
 
 
 def _stands_for(signal: Signal) -> Iterator[str]:

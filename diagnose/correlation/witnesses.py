@@ -12,8 +12,8 @@ from diagnose.correlation.evidence import Finding
 from diagnose.correlation.moments import Entry
 from schemas.captures import Capture
 
-TWO_ENDED: Final = frozenset({"comm.ib_link", "comm.peer_reset"})
-"""Faults of connections, which have two ends."""
+TWO_ENDED: Final = frozenset({"comm.ib_link", "comm.peer_reset", "comm.nccl_system_error"})
+"""Faults of connections, which have two ends, where a line names the other one."""
 
 BYSTANDERS: Final = frozenset({"slurm.node-failure", "launcher.torchrun-stopped"})
 """Signatures of lines that are said by who was ended because of somebody else, unless they name whom."""
@@ -32,19 +32,23 @@ def own_host(entry: Entry, host_of: Mapping[int, str]) -> str | None:
 
 
 def other_host(
-    finding: Finding, others: Sequence[Finding], host_of: Mapping[int, str], hosts: Collection[str]
+    finding: Finding,
+    others: Sequence[Finding],
+    host_of: Mapping[int, str],
+    hosts: Collection[str],
+    waited_for: Sequence[int] = (),
 ) -> str | None:
     """Return the host that is to blame rather than the one that a finding names, `None` where that one is.
 
-    `hosts` are all of the job.
+    `hosts` are all of the job. `waited_for` are the ranks that the others waited for.
     """
     first = finding.first
     if finding.fault in TWO_ENDED and Capture.PEER in first.signal.captures:
-        return _far_end([finding, *others], hosts)
+        return _home(waited_for, host_of) or _far_end([finding, *others], hosts)
     if finding.signature.id in MISSING:
         return _never_came([finding, *others], hosts)
     if finding.signature.id in BYSTANDERS and Capture.HOST not in first.signal.captures:
-        return _same(finding, others, host_of) or _died_first(others, host_of)
+        return _same(finding, others, host_of) or _spared(finding, hosts) or _died_first(others, host_of)
     if own_host(first, host_of) is None:
         return _same(finding, others, host_of) or _died_first(others, host_of)
     return None
@@ -53,6 +57,18 @@ def other_host(
 def is_bystander(finding: Finding) -> bool:
     """Tell whether the host on which a finding was said is not to blame, whoever else is."""
     return finding.signature.id in BYSTANDERS and Capture.HOST not in finding.captures
+
+
+def _home(ranks: Sequence[int], host_of: Mapping[int, str]) -> str | None:
+    """Return the host that ranks share."""
+    homes = {host_of.get(rank) for rank in ranks}
+    return homes.pop() if len(homes) == 1 else None
+
+
+def _spared(finding: Finding, hosts: Collection[str]) -> str | None:
+    """Return the only host of a job that was not told to stop when all others were: it had ended before."""
+    left = set(hosts) - set(finding.hosts)
+    return left.pop() if len(left) == 1 and finding.signature.id == "launcher.torchrun-stopped" else None
 
 
 def _far_end(findings: Iterable[Finding], hosts: Collection[str]) -> str | None:
