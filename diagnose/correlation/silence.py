@@ -207,8 +207,13 @@ def _common(behind: Sequence[Signal]) -> Signal | None:
 
 def _outlived(found: Silence, story: Story) -> bool:
     """Tell whether ranks that waited, or who put an end to them, spoke after the deadline: the run was still there."""
-    later = (entry for entry in story.faults if entry.signal.fault in LAST_WORDS)
+    later = (entry for entry in story.faults if entry.signal.fault in LAST_WORDS and not _of_anyone(entry.signal))
     return any((entry.last.time_s or 0.0) >= found.deadline_s for entry in later if entry.signal.signature != HANG)
+
+
+def _of_anyone(signal: Signal) -> bool:
+    """Tell whether a line may be about any connection of its host, as a daemon's warning that nobody answers."""
+    return signal.fault == "comm.peer_reset" and not signal.severity.serious
 
 
 def _mark(signal: Signal) -> Mark:
