@@ -18,6 +18,9 @@ from schemas.detect import Detect, Score
 Detectors = Mapping[str, Detect]
 """Detectors by the ids of their signatures."""
 
+UNDATED: Final = 2
+"""Where lines tell no times, a fault that has to last needs so many times as many points in a row."""
+
 _NAMED: Final = ConfigDict(ser_json_inf_nan="strings")
 
 
@@ -137,7 +140,7 @@ def _begins(watch: Watch, detect: Detect, metric: str, point: Point, score: floa
         watch.streak, watch.began = 0, None
         return None
     watch.streak, watch.began = watch.streak + 1, watch.began or point
-    if watch.streak < detect.points or not _lasted(detect, watch.began, point):
+    if watch.streak < detect.points or not _lasted(detect, watch.began, point, watch.streak):
         return None
     watch.open = Episode(watch.began, point, watch.streak, _said(detect, metric, point, score))
     return watch.open
@@ -158,10 +161,12 @@ def _is_back(detect: Detect, value: float, score: float, usual_value: float) -> 
     return score <= detect.until if detect.above is not None else score >= detect.until
 
 
-def _lasted(detect: Detect, began: Point, now: Point) -> bool:
+def _lasted(detect: Detect, began: Point, now: Point, in_a_row: int) -> bool:
     if not detect.for_s:
         return True
-    return began.time_s is not None and now.time_s is not None and now.time_s - began.time_s >= detect.for_s
+    if began.time_s is None or now.time_s is None:
+        return in_a_row >= UNDATED * detect.points  # lines without times: so many in a row have to do
+    return now.time_s - began.time_s >= detect.for_s
 
 
 def _said(detect: Detect, metric: str, point: Point, score: float) -> str:
