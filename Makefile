@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ROUNDS ?= 1000
 SEED ?= 1
 
-.PHONY: demo demo-loop test check bench bench-pipeline bench-store bench-planner chaos docs clean
+.PHONY: demo demo-loop demo-ranks test check bench bench-pipeline bench-store bench-planner chaos docs clean
 
 demo: $(VENV)/ready
 	@echo "Scanning a synthetic run of four hosts (docs/example-run):"
@@ -15,6 +15,9 @@ demo: $(VENV)/ready
 
 demo-loop: $(VENV)/ready
 	@$(BIN)/python -m demo.loop
+
+demo-ranks: $(VENV)/ready
+	@$(BIN)/python -m demo.watched
 
 test: $(VENV)/ready check
 	$(BIN)/python -m pytest -q

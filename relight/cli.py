@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from diagnose.correlation.jobs import Grouping
+from diagnose.correlation.grouping import Grouping
 from diagnose.rules import RuleError
 from relight import __version__
 from relight.commands import (

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from diagnose.correlation.conclusion import NOBODY, conclude
-from diagnose.correlation.jobs import Grouping
+from diagnose.correlation.grouping import Grouping
 from diagnose.learning.record import Record
 from ingest import sources
 from ingest.names import origin_of

@@ -9,7 +9,8 @@ from enum import StrEnum
 class Capture(StrEnum):
     """The name of a capture, such as `gpu` in `GPU (?P<gpu>[0-9]+)`; `docs/rules.md` lists them for authors.
 
-    `LAST_STEP` is no pattern's: it is the `STEP` of the last of several lines.
+    Two are no pattern's: `LAST_STEP` is the `STEP` of the last of several lines, `OVER` is told of what a detector has
+    found when it is over.
     """
 
     ADDRESS = "address"
@@ -29,6 +30,7 @@ class Capture(StrEnum):
     NODELIST = "nodelist"
     NUMEL_IN = "numel_in"
     NUMEL_OUT = "numel_out"
+    OVER = "over"
     PCI = "pci"
     PEER = "peer"
     PG = "pg"

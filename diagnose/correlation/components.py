@@ -5,12 +5,12 @@ to the job that ran there at that time.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Final
 
-from diagnose.correlation.jobs import Grouping, Job, by_starts, job_id, name_of
+from diagnose.correlation.jobs import Job, Signals, by_starts, job_id, name_of, parted
 from diagnose.correlation.moments import SKEW_S
 from diagnose.correlation.whereabouts import expanded
 from schemas.captures import Capture
@@ -19,9 +19,6 @@ from schemas.vocabulary import Kind
 
 AFTERMATH_S: Final = 900.0
 """What a host says so long after the last word of its job may still be about it: NCCL times out ten minutes late."""
-
-Signals = Mapping[str, Sequence[Signal]]
-"""The signals of each source, by its name."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +61,14 @@ def components(
     """Part the sources of a cluster, in an order that follows from their names."""
     read = sorted(sources, key=lambda s: (s.path, s.part, s.source))
     ids = {source.source: job_id(source, signals.get(source.source, ())) for source in read}
-    jobs = {name: Component(name, Job(f"job {name}")) for name in sorted({i for i in ids.values() if i})}
+    rest, by_job = parted(signals, ids)
+    named = sorted({name for name in ids.values() if name} | set(by_job))
+    jobs = {name: Component(name, Job(f"job {name}", signals=by_job.get(name, []))) for name in named}
     for source in read:
         if name := ids[source.source]:
-            _add(jobs[name], [source], signals)
+            _add(jobs[name], [source], rest)
     known = [*placements, *_placements(signals)]
+    signals = rest
     others = _settled([s for s in read if not ids[s.source]], signals, list(jobs.values()), known)
     found = [*jobs.values(), *_runs([s for s in others if _starts(s, signals)], signals, list(jobs.values()))]
     homeless, left = _given([s for s in others if not _starts(s, signals)], signals, found, known)
@@ -115,7 +115,7 @@ def _runs(starting: list[SourceRead], signals: Signals, jobs: Sequence[Component
 
 def _job(group: list[SourceRead], signals: Signals) -> Job:
     told = [signal for source in group for signal in signals.get(source.source, ())]
-    return Job(name_of(group, Grouping.AUTO), group, told)
+    return Job(name_of(group), group, told)
 
 
 def _add(component: Component, sources: Iterable[SourceRead], signals: Signals) -> None:

@@ -1,15 +1,13 @@
 """The conclusion: for every job its run with attempts and outcomes, and the incidents, the likeliest cause first."""
 
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
 from diagnose.correlation.causes import cause_graph
-from diagnose.correlation.components import components
 from diagnose.correlation.evidence import Resolve
-from diagnose.correlation.jobs import Grouping, Job, job_id, jobs
+from diagnose.correlation.grouping import Grouping, jobs
 from diagnose.correlation.telling import Teller
 from diagnose.correlation.whereabouts import whereabouts
 from diagnose.learning.record import Record, weighed
@@ -46,7 +44,7 @@ def conclude(
     """
     read, said = sorted(sources, key=lambda s: (s.path, s.part, s.source)), list(signals)
     known = whereabouts(read, said)
-    found = _jobs([known.at(source) for source in read], [known.of(signal) for signal in said], grouping)
+    found = jobs([known.at(source) for source in read], [known.of(signal) for signal in said], grouping)
     tellers = [Teller(job, resolve, cause_graph()) for job in found]
     runs, incidents = [], []
     for teller in tellers:
@@ -57,14 +55,3 @@ def conclude(
             incidents.append(own.incident(derived_id(CLUSTER, name, told.attempt, n)))
     incidents.sort(key=lambda i: (_IMPACT_ORDER.index(i.impact), -i.severity.rank, -i.confidence, i.run, i.id))
     return Conclusion(tuple(runs), tuple(incidents))
-
-
-def _jobs(read: list[SourceRead], said: list[Signal], grouping: Grouping) -> list[Job]:
-    """Return the jobs; what the hosts of several jobs say is parted as in a living cluster."""
-    by_source: dict[str, list[Signal]] = defaultdict(list)
-    for signal in said:
-        by_source[signal.source].append(signal)
-    named = {name for source in read if (name := job_id(source, by_source[source.source]))}
-    if grouping is not Grouping.AUTO or len(named) < 2:
-        return jobs(read, said, grouping)
-    return [component.told for component in components(read, by_source)]

@@ -1,10 +1,9 @@
-"""Jobs: which sources tell of one job, from job ids, names, and where runs start and end."""
+"""Jobs: sources that tell of one run, by job ids, names, and where runs start. How they are chosen: `grouping`."""
 
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from math import inf
 from typing import Final
 
@@ -16,13 +15,8 @@ _NUMBER: Final = re.compile(r"\d+")
 _STEM: Final = re.compile(r"^(?:[\d._-]*\d)?(?:\.\w+)*$")
 
 
-class Grouping(StrEnum):
-    """How sources are put together: by looking, or by a person's word."""
-
-    AUTO = "auto"
-    FILE = "file"
-    DIR = "dir"
-    ALL = "all"
+Signals = Mapping[str, Sequence[Signal]]
+"""The signals of each source, by its name."""
 
 
 @dataclass
@@ -32,44 +26,6 @@ class Job:
     name: str
     sources: list[SourceRead] = field(default_factory=list)
     signals: list[Signal] = field(default_factory=list)
-
-
-def jobs(sources: Iterable[SourceRead], signals: Iterable[Signal], grouping: Grouping = Grouping.AUTO) -> list[Job]:
-    """Put sources and their signals together into jobs, in the order of their sources."""
-    read = list(sources)
-    by_source: dict[str, list[Signal]] = defaultdict(list)
-    for signal in signals:
-        by_source[signal.source].append(signal)
-    groups = _GROUPERS[grouping](read, by_source)
-    return [
-        Job(name_of(group, grouping), group, [s for source in group for s in by_source[source.source]])
-        for group in groups
-    ]
-
-
-_Signals = dict[str, list[Signal]]
-
-
-def _all(sources: list[SourceRead], signals: _Signals) -> list[list[SourceRead]]:
-    return [sources] if sources else []
-
-
-def _by_file(sources: list[SourceRead], signals: _Signals) -> list[list[SourceRead]]:
-    return keyed(sources, lambda s: s.stream)
-
-
-def _by_dir(sources: list[SourceRead], signals: _Signals) -> list[list[SourceRead]]:
-    return keyed(sources, lambda s: "/".join(s.path[:-1]))
-
-
-def _by_looking(sources: list[SourceRead], signals: _Signals) -> list[list[SourceRead]]:
-    """Part by job ids first; what has none goes with the only job there is, or is parted by where runs start."""
-    ids = {source.source: job_id(source, signals[source.source]) for source in sources}
-    named = keyed([s for s in sources if ids[s.source]], lambda s: ids[s.source])
-    others = [s for s in sources if not ids[s.source]]
-    if len(named) == 1:
-        return [[s for s in sources if s in named[0] or s in others]]
-    return named + by_starts(others, signals)
 
 
 @dataclass
@@ -112,9 +68,7 @@ class _Group:
         self.hosts |= other.hosts
 
 
-def by_starts(
-    sources: list[SourceRead], signals: Mapping[str, Sequence[Signal]], *, apart: bool = False
-) -> list[list[SourceRead]]:
+def by_starts(sources: list[SourceRead], signals: Signals, *, apart: bool = False) -> list[list[SourceRead]]:
     """Part sources that start at different times, or whose names say that they are runs of their own.
 
     `apart`: what another host says has nothing to do with a run, as in a cluster where many runs go on at once.
@@ -186,7 +140,25 @@ def keyed(sources: Iterable[SourceRead], key: Callable[[SourceRead], str]) -> li
     return list(groups.values())
 
 
-def name_of(group: Sequence[SourceRead], grouping: Grouping) -> str:
+def parted(signals: Signals, ids: Mapping[str, str]) -> tuple[dict[str, list[Signal]], dict[str, list[Signal]]]:
+    """Part what logs of several jobs say, such as a scheduler's: what names a job by the job, the rest by source.
+
+    `ids` gives for each source the job that all of it is about, if there is one: it stays together. So does a log in
+    which a run makes progress: it is that run's own, whichever jobs it names.
+    """
+    rest: dict[str, list[Signal]] = defaultdict(list)
+    by_job: dict[str, list[Signal]] = defaultdict(list)
+    for source, own in signals.items():
+        shared = not ids.get(source) and not any(signal.kind is Kind.PROGRESS for signal in own)
+        for signal in own:
+            if shared and signal.job:
+                by_job[signal.job].append(signal)
+            else:
+                rest[source].append(signal)
+    return rest, by_job
+
+
+def name_of(group: Sequence[SourceRead]) -> str:
     """Return a name that a person recognises: the job's id, the file, or the directory that all share."""
     if ids := {s.job for s in group if s.job}:
         return f"job {sorted(ids)[0]}" if len(ids) == 1 else f"{len(ids)} jobs"
@@ -198,11 +170,3 @@ def name_of(group: Sequence[SourceRead], grouping: Grouping) -> str:
             break
         shared.append(parts[0])
     return "/".join(shared) or f"{group[0].stream} and {len({s.stream for s in group}) - 1} more"
-
-
-_GROUPERS: Final = {
-    Grouping.AUTO: _by_looking,
-    Grouping.FILE: _by_file,
-    Grouping.DIR: _by_dir,
-    Grouping.ALL: _all,
-}

@@ -18,6 +18,7 @@ from diagnose.correlation.silence import HANG, Heard, Silence, due_s
 from diagnose.correlation.telling import Teller, Told
 from diagnose.correlation.whereabouts import whereabouts
 from diagnose.learning.record import Record, record_of, weighed
+from schemas.detect import Score
 from schemas.events import Event
 from schemas.history import Happening, IncidentHistory, IncidentMerged, IncidentResolved, State
 from schemas.signal import derived_id
@@ -28,6 +29,7 @@ Spot = tuple[str, str, int]
 
 GONE: Final = "what it rested on has found another explanation"
 MOVES: Final = "the run makes progress again"
+LIKE_PEERS: Final = "its numbers are those of its peers again"
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Correlator:
             said += self._about(cluster, one, owners.pop(at, []))
         for incident in owners.pop(-1, []):
             if incident.state is State.OPEN:
-                said += _events(cluster, incident, [IncidentResolved(reason=_why_gone(incident))])
+                said += _events(cluster, incident, [IncidentResolved(reason=self._why_gone(incident))])
         return [*said, *_judged(cluster)]
 
     def due_s(self, cluster: Cluster) -> float | None:
@@ -138,6 +140,15 @@ class Correlator:
         told = [one for one in teller.told() if one.ranking is not None]
         return _Looked(state, told, teller.waits_for)
 
+    def _why_gone(self, incident: IncidentHistory) -> str:
+        signature = incident.diagnosed.diagnosis.signature if incident.diagnosed else ""
+        try:
+            detect = self.resolve(signature).detect
+        except KeyError:  # a rule that is not there any more
+            return GONE
+        compares = detect is not None and detect.score is Score.PEERS
+        return MOVES if signature == HANG else LIKE_PEERS if compares else GONE
+
     def _is_due(self, cluster: Cluster, silence: Silence | None) -> bool:
         at_s = due_s(silence, cluster.sources.values(), cluster.moved_s) if silence else None
         return at_s is not None and cluster.time_s >= at_s
@@ -162,11 +173,6 @@ def _said_hangs(cluster: Cluster) -> Iterator[tuple[str, int]]:
         for evidence in incident.evidence.values() if incident.state is not State.RESOLVED else ():
             if evidence.signature == HANG:
                 yield evidence.first.source, evidence.first.offset_bytes
-
-
-def _why_gone(incident: IncidentHistory) -> str:
-    diagnosed = incident.diagnosed
-    return MOVES if diagnosed and diagnosed.diagnosis.signature == HANG else GONE
 
 
 def _spots(told: Told) -> Iterator[Spot]:

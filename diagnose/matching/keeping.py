@@ -92,7 +92,7 @@ def _measuring(measuring: Measuring) -> Kept:
     return {
         "series": [[_plain(key), series.kept(own)] for key, own in measuring.series.items()],
         "detected": [
-            [_plain(key), [[_hit(one.first), _hit(one.last), one.count] for one in own]]
+            [_plain(key), [[_hit(one.first), _hit(one.last), one.count, one.over] for one in own]]
             for key, own in measuring.detected.items()
         ],
         "counts": measuring.counts,
@@ -107,7 +107,7 @@ def _measured(state: Kept, resolve: Resolve) -> Measuring:
     return Measuring(
         series={_key(key): series.restored(own) for key, own in state["series"]},
         detected={
-            _key(key): [Detected(_hitted(first, resolve), _hitted(last, resolve), count) for first, last, count in own]
+            _key(key): [Detected(_hitted(a, resolve), _hitted(b, resolve), count, over) for a, b, count, over in own]
             for key, own in state["detected"]
         },
         counts=state["counts"],

@@ -74,7 +74,7 @@ class Sighting:
 def origin_of(captures: Mapping[str, str]) -> Origin:
     """Return what a message itself says about its writer, for lines whose prefix and source are silent."""
     rank, gpu = (_number(captures.get(name)) for name in (Capture.RANK, Capture.GPU))
-    return Origin(host=captures.get(Capture.HOST), rank=rank, gpu=gpu)
+    return Origin(host=captures.get(Capture.HOST), rank=rank, gpu=gpu, job=captures.get(Capture.JOB))
 
 
 def _number(text: str | None) -> int | None:

@@ -264,13 +264,18 @@ def signal_of(span: Span, source: Source, clean: Clean) -> Signal:
         host=origin.host,
         rank=origin.rank,
         gpu=origin.gpu,
-        job=origin.job,
+        job=origin.job if _of_one_job(first, last) else None,
         attempt=origin.attempt,
         captures=_captures(first, last),
         provenance=origin.provenance if origin.provenance in signature.provenance else Provenance.UNKNOWN,
         vouched=source.vouched and origin.host == source.origin.host,
         attested=source.attested,
     )
+
+
+def _of_one_job(first: Hit, last: Hit) -> bool:
+    """Tell whether the lines of a span name one job, or none: what a scheduler repeats may be about another."""
+    return dict(first.captures).get(Capture.JOB) == dict(last.captures).get(Capture.JOB)
 
 
 def signal_id(span: Span, source: Source) -> str:
@@ -297,6 +302,7 @@ def _key(hit: Hit) -> _Key:
 
 
 def _captures(first: Hit, last: Hit) -> dict[str, str]:
-    """Return the captures of a span's first line, and the step that its last line tells."""
+    """Return the captures of a span's first line, the step that its last line tells, and whether it is over."""
     told = dict(last.captures)
-    return dict(first.captures) | ({Capture.LAST_STEP.value: told[Capture.STEP]} if Capture.STEP in told else {})
+    later = {Capture.LAST_STEP.value: told.get(Capture.STEP), Capture.OVER.value: told.get(Capture.OVER)}
+    return dict(first.captures) | {name: value for name, value in later.items() if value is not None}

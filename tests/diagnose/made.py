@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from diagnose.correlation.conclusion import Conclusion, conclude
-from diagnose.correlation.jobs import Grouping
+from diagnose.correlation.grouping import Grouping
 from relight.catalogue import catalogue, resolver
 from schemas.incident import Evidence, Incident, Role
 from schemas.signal import Mark, Signal, SourceRead, derived_id

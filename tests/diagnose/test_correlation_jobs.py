@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made import BEGIN_S, FELL_OFF, START, STEP, USER_ERROR, WORKER_FAILED, concluded, read, said
 
-from diagnose.correlation.jobs import Grouping
+from diagnose.correlation.grouping import Grouping
 from schemas.signal import Signal, SourceRead
 
 
@@ -111,7 +111,37 @@ def test_each_rank_of_a_run_has_a_lane_with_its_times() -> None:
     assert run.ranks == 2
 
 
+LOST = "slurm.node-failure"
+
+
+def test_what_a_schedulers_log_says_of_another_job_is_no_part_of_this_run() -> None:
+    other = [said(LOST, 300, source="slurmctld.log", job="8"), said(START, 310, source="slurmctld.log", job="9")]
+    runs = concluded(*run_in("slurm-7.out", job="7")[:2], *other).runs
+    assert [(run.name, str(run.outcome)) for run in runs] == [
+        ("slurm-7.out and 1 more", "incomplete"),
+        ("job 8", "failed"),
+    ]
+
+
+def test_what_a_schedulers_log_says_of_a_job_is_part_of_its_run() -> None:
+    told = [said(LOST, 450, source="slurmctld.log", job="7"), said(START, 310, source="slurmctld.log", job="9")]
+    (run,) = concluded(*run_in("slurm-7.out", job="7")[:2], *told).runs
+    assert run.outcome == "failed"
+
+
+def test_a_run_stays_together_whichever_jobs_its_own_log_names() -> None:
+    named = [said(START, 1, source="job.log", job="6"), said(LOST, 480, source="job.log", job="7")]
+    (run,) = concluded(*run_in("job.log"), *named).runs
+    assert run.outcome == "failed"
+
+
+def test_where_several_jobs_run_the_log_of_a_host_belongs_to_the_one_that_was_there() -> None:
+    here, there = run_in("slurm-7.out", job="7", host="gpu-01"), run_in("slurm-8.out", job="8", host="gpu-02")
+    kernel = [said(FELL_OFF, 450, source="kern.log", host="gpu-02", pci="3b")]
+    assert grouped(here, there, kernel) == [["slurm-7.out"], ["slurm-8.out", "kern.log"]]
+
+
 def test_incidents_come_with_the_worst_impact_first() -> None:
     cut_off, failed = run_in("result_0.txt")[:2], run_in("result_1.txt", begin=1000)
     impacts = [i.impact.value for i in concluded(*cut_off, *failed).incidents]
-    assert impacts == ["failed", "degraded"]
+    assert impacts == ["failed", "none"]
