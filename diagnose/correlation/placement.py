@@ -41,7 +41,7 @@ def placed(job: Job) -> Placed:
     written = [_as_written(signal) for signal in job.signals]
     own = _Labels.of(written, hosts)
     labelled = [own.read(signal) for signal in written]
-    ranks = _Stays.of(_ranks_told(labelled, own))
+    ranks = _Stays.of(_ranks_told(labelled))
     ranks.fill(hosts)
     files = _files(labelled)
     signals = [_at(signal, ranks, files) for signal in labelled if signal.kind is not Kind.PLACE]
@@ -191,19 +191,24 @@ def _speaks_of(signal: Signal, rank: int) -> bool:
     return f"[rank{rank}]" in signal.first.text.lower().replace("[rank ", "[rank")
 
 
-def _ranks_told(signals: Sequence[Signal], labels: _Labels) -> Iterator[tuple[int, float, str]]:
-    """Yield ranks with their hosts, and when that was said (Unix, seconds; 0 where it is not known)."""
+def _ranks_told(signals: Sequence[Signal]) -> list[tuple[int, float, str]]:
+    """Return ranks with their hosts, and when that was said (Unix, seconds; 0 where it is not known).
+
+    What NCCL says of a rank outweighs the hosts of lines that only name it.
+    """
     worlds = {int(w) for s in signals if (w := s.captures.get(Capture.WORLD, "")).isdecimal()}
     world = str(max(worlds, default=0))
+    sure, other = list[tuple[int, float, str]](), list[tuple[int, float, str]]()
     for signal in signals:
-        time_s, ranks = signal.first.time_s or 0.0, tuple[int, ...]()
-        if signal.kind is Kind.PLACE:
-            if signal.captures.get(Capture.WORLD) == world:
-                ranks = numbers(signal.captures.get(Capture.RANK, ""))
-        elif signal.rank is not None:
-            ranks = (signal.rank,)
-        if signal.host:
-            yield from ((rank, time_s, signal.host) for rank in ranks)
+        time_s = signal.first.time_s or 0.0
+        if signal.host is None:
+            continue
+        if signal.kind is not Kind.PLACE and signal.rank is not None:
+            other.append((signal.rank, time_s, signal.host))
+        elif signal.kind is Kind.PLACE and signal.captures.get(Capture.WORLD) == world:
+            sure += [(rank, time_s, signal.host) for rank in numbers(signal.captures.get(Capture.RANK, ""))]
+    known = {rank for rank, _, _ in sure}
+    return sure + [told for told in other if told[0] not in known]
 
 
 def _files(signals: Iterable[Signal]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from ingest.names import origin_of
 from schemas.incident import Incident
 from schemas.record import Source
 from schemas.signal import Signal, SourceRead
-from tests.diagnose.made import read, resolve, said
+from tests.diagnose.made import failure, read, resolve, said
 from tests.diagnose.reading import signals, text
 
 OUT = "slurm-4711.out"
@@ -134,6 +134,13 @@ def test_the_list_of_the_scheduler_tells_where_tasks_run_that_say_nothing_of_it(
     assert found.culprit.host == "node09"
 
 
+def test_as_many_labels_as_there_are_hosts_are_hosts(scanner: Scanner) -> None:
+    allocated = "[2025-11-24T16:00:00.000] sched: Allocate JobId=4711 NodeList=node[07-09] #CPUs=288 Partition=train"
+    lines = [f"{label}: {STEP}" for label in range(3)]
+    found = failed(scanner, {OUT: [*lines, f"2: {TOO_MANY}"], "slurmctld.log": [allocated]})
+    assert (found.culprit.host, found.scope.ranks) == ("node09", ())
+
+
 def test_a_rank_of_which_only_its_neighbours_are_known_is_on_their_host(scanner: Scanner) -> None:
     lines = [f"{rank:2}: " + nccl(f"node0{rank // 8 + 1}", rank, 16) for rank in (0, 9)]
     assert failed(scanner, {OUT: [*lines, f"12: {TOO_MANY}"]}).culprit.host == "node02"
@@ -142,7 +149,16 @@ def test_a_rank_of_which_only_its_neighbours_are_known_is_on_their_host(scanner:
 def test_a_rank_of_a_small_communicator_is_no_rank_of_the_job(scanner: Scanner) -> None:
     small = [f"{rank:2}: " + nccl(f"node0{rank // 8 + 1}", rank % 8, 8) for rank in range(16)]
     whole = [f"{rank:2}: " + nccl(f"node0{rank // 8 + 1}", rank, 16) for rank in range(16)]
-    assert failed(scanner, {OUT: [*whole, *small, f" 3: {TOO_MANY}"]}).culprit.host == "node01"
+    assert failed(scanner, {OUT: [*whole, *small], "rank_3.log": [TOO_MANY]}).culprit.host == "node01"
+
+
+def test_a_line_that_speaks_of_another_rank_does_not_move_it(scanner: Scanner) -> None:
+    lines = [nccl(f"node0{rank // 8 + 1}", rank, 16) for rank in range(16)]
+    odd = "node02:4009:4909 [1] NCCL WARN Mismatched NCCL version detected : rank 0 version 22105 rank 9 version 21805"
+    files = {"train.log": [*lines, odd], "rank_0.log": ["[rank0]: " + TOO_MANY]}
+    reads, found = known(scanner, files)
+    (job,) = [placed(Job("job", reads, found)).job]
+    assert {s.host for s in job.signals if s.source == "rank_0.log"} == {"node01"}
 
 
 # --- who is meant, and who only speaks -----------------------------------------------------------------------------
@@ -179,6 +195,23 @@ def test_the_far_end_of_a_connection_is_to_blame_that_says_nothing_itself(scanne
     inits = [nccl(f"node0{n}", 8 * (n - 1), 24) for n in (1, 2, 3)]
     found = failed(scanner, {"job.log": [*hosts, *inits, *warnings]})
     assert (found.fault, found.culprit.name) == ("comm.ib_link", "host node02")
+
+
+def test_the_host_that_all_others_waited_for_is_the_far_end(scanner: Scanner) -> None:
+    waits = "Watchdog caught collective operation timeout: WorkNCCL(SeqNum=7, OpType=ALLREDUCE, NumelIn=1, NumelOut=1, "
+    waits += "Timeout(ms)=600000) ran for 600001 milliseconds before timing out."
+    lines = [address(f"node0{n}", f"10.0.0.{n}") for n in (1, 2, 3)]
+    lines += [nccl(f"node0{rank // 8 + 1}", rank, 24) for rank in range(24)]
+    lines += [f"node02:4000:4900 [1] NCCL WARN {GONE.format(1)}"]
+    lines += [f"[rank{rank}]:[E ProcessGroupNCCL.cpp:607] [Rank {rank}] {waits}" for rank in range(24) if rank // 8 != 1]
+    assert failed(scanner, {"job.log": lines}).culprit.host == "node02"
+
+
+def test_the_only_host_that_was_not_told_to_stop_is_the_one_that_had_ended() -> None:
+    told = [said("launcher.torchrun-stopped", 10, host=f"node0{n}", source=f"node0{n}.log") for n in (1, 2)]
+    place = [said("place.slurm-task", 1, host=f"node0{n}", source=f"slurmd-{n}.log", job="4711") for n in (1, 2, 3)]
+    place = [s.model_copy(update={"captures": {"job": "4711"}}) for s in place]
+    assert failure(*place, *told).culprit.host == "node03"
 
 
 def test_both_ends_of_a_connection_that_name_each_other_stay_themselves(scanner: Scanner) -> None:
