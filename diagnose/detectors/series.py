@@ -18,9 +18,6 @@ from schemas.detect import Detect, Score
 Detectors = Mapping[str, Detect]
 """Detectors by the ids of their signatures."""
 
-UNDATED: Final = 2
-"""Where lines tell no times, a fault that has to last needs so many times as many points in a row."""
-
 _NAMED: Final = ConfigDict(ser_json_inf_nan="strings")
 
 
@@ -140,7 +137,7 @@ def _begins(watch: Watch, detect: Detect, metric: str, point: Point, score: floa
         watch.streak, watch.began = 0, None
         return None
     watch.streak, watch.began = watch.streak + 1, watch.began or point
-    if watch.streak < detect.points or not _lasted(detect, watch.began, point, watch.streak):
+    if watch.streak < detect.points or not _lasted(detect, watch.began, point):
         return None
     watch.open = Episode(watch.began, point, watch.streak, _said(detect, metric, point, score))
     return watch.open
@@ -161,11 +158,11 @@ def _is_back(detect: Detect, value: float, score: float, usual_value: float) -> 
     return score <= detect.until if detect.above is not None else score >= detect.until
 
 
-def _lasted(detect: Detect, began: Point, now: Point, in_a_row: int) -> bool:
+def _lasted(detect: Detect, began: Point, now: Point) -> bool:
     if not detect.for_s:
         return True
     if began.time_s is None or now.time_s is None:
-        return in_a_row >= UNDATED * detect.points  # lines without times: so many in a row have to do
+        return True  # lines tell no times: the points in a row have to do
     return now.time_s - began.time_s >= detect.for_s
 
 
