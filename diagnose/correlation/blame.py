@@ -12,6 +12,9 @@ from schemas.vocabulary import Culprit
 COMPARED: Final = frozenset({"flight-recorder.mismatch", "stacks.main-thread"})
 """Signatures that are about the ranks that differ from the others: all of them are the culprit."""
 
+ODD: Final = "nccl.version-mismatch"
+"""The signature that names the first rank that differs from rank 0."""
+
 _WAITED: Final = frozenset({"training.hang", "launcher.worker_exit"})
 """What happens to those who wait in vain: where it is known for whom, they are to blame."""
 
@@ -34,6 +37,8 @@ def culprit(
     signal, told = finding.first.signal, finding.captures
     if finding.fault == "comm.collective_timeout" or (finding.fault in _WAITED and waited_for):
         return _ranks(_missing(finding) or waited_for, host_of)
+    if finding.signature.id == ODD and (odd := _missing(finding)):
+        return _ranks(odd, host_of)
     if len(finding.ranks) > 1 and finding.signature.id in COMPARED:
         return _ranks(finding.ranks, host_of)
     if (elsewhere := other_host(finding, others, host_of, hosts, waited_for)) is not None:
@@ -99,7 +104,7 @@ def scope(findings: Iterable[Finding]) -> Scope:
 
 
 def _missing(finding: Finding) -> list[int]:
-    """Return the ranks that a line names as those for which the others waited."""
+    """Return the ranks that a line names as those for which the others waited, or that differ from them."""
     return sorted({int(r) for r in finding.captures.get(Capture.RANKS, "").replace(",", " ").split() if r.isdecimal()})
 
 

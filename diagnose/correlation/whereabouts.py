@@ -48,7 +48,9 @@ class Whereabouts:
     def of(self, signal: Signal) -> Signal:
         """Return a signal with the hosts that its names stand for."""
         told, peer = signal.captures.get(Capture.HOST), signal.captures.get(Capture.PEER)
-        host = self.host(told_host(signal)) or self.files.get(signal.source)
+        file = self.files.get(signal.source)
+        spoken_of = signal.host == told and signal.kind is not Kind.PLACE  # the file's host is the one that speaks
+        host = file if file and spoken_of else self.host(told_host(signal)) or file
         known = {Capture.HOST.value: self.host(told), Capture.PEER.value: self.peer(peer) if peer else None}
         known = {name: value or (peer if name == Capture.PEER else None) for name, value in known.items()}
         captures = {k: v for k, v in (signal.captures | known).items() if v is not None}
@@ -80,7 +82,8 @@ def whereabouts(sources: Iterable[SourceRead], signals: Iterable[Signal]) -> Whe
     for name, hosts in spoken.items():
         if len(hosts) == 1 and name not in hosts:
             names.setdefault(name, next(iter(hosts)))
-    hosts = {signal.host for signal in said if signal.host} | set(named.values())
+    listed = {s.host for s in said if s.host} | {s.captures.get(Capture.NODELIST, "") for s in said}
+    hosts = {host for one in listed for host in expanded(one)} | set(named.values())
     files = {s.source: host for s in read if not s.host for host in _named_in(s.path) if host in hosts}
     return Whereabouts({name: host for name, host in names.items() if name != host}, files)
 

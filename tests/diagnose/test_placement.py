@@ -169,6 +169,16 @@ def test_a_list_of_hosts_is_no_host(scanner: Scanner) -> None:
     assert found.culprit.host is None
 
 
+def test_who_never_came_is_the_host_of_which_nothing_is_heard(scanner: Scanner) -> None:
+    allocated = "[2025-11-24T16:00:00.000] sched: Allocate JobId=4711 NodeList=r1n[1-3] #CPUs=288 Partition=train"
+    few = "torch.distributed.DistStoreError: Timed out after 601 seconds waiting for clients. 16/24 clients joined."
+    lost = "torch.distributed.DistNetworkError: failed to recv, got 0 bytes"
+    ended = "srun: error: r1n[1,3]: tasks 0,2: Exited with exit code 1"
+    files = {OUT: [ended], "slurmctld.log": [allocated], "r1n1/train.log": [few], "r1n3/train.log": [lost]}
+    found = failed(scanner, files)
+    assert (found.fault, found.culprit.host) == ("comm.rendezvous", "r1n2")
+
+
 @pytest.mark.parametrize("nowhere", ["[::]", "localhost", "[::1]"])
 def test_an_address_of_no_host_in_particular_is_no_host(scanner: Scanner, nowhere: str) -> None:
     line = f"The server socket has failed to bind to {nowhere}:29500 (errno: 98 - Address already in use)."
@@ -213,6 +223,12 @@ def test_the_only_host_that_was_not_told_to_stop_is_the_one_that_had_ended() -> 
     place = [said("place.slurm-task", 1, host=f"node0{n}", source=f"slurmd-{n}.log", job="4711") for n in (1, 2, 3)]
     place = [s.model_copy(update={"captures": {"job": "4711"}}) for s in place]
     assert failure(*place, *told).culprit.host == "node03"
+
+
+def test_the_rank_that_differs_is_to_blame_and_not_the_one_that_says_so(scanner: Scanner) -> None:
+    lines = [nccl(f"node0{rank // 8 + 1}", rank, 16) for rank in range(16)]
+    odd = "node01:4001:4901 [1] NCCL WARN Mismatched NCCL version detected : rank 0 version 22105 rank 9 version 21805"
+    assert failed(scanner, {"job.log": [*lines, odd]}).culprit.name == "rank 9 on node02"
 
 
 def test_both_ends_of_a_connection_that_name_each_other_stay_themselves(scanner: Scanner) -> None:
