@@ -156,11 +156,12 @@ class Ranker:
             return False
         if not waited and warning.hosts and fault.hosts and not set(warning.hosts) & set(fault.hosts):
             return False
-        broke, time_s = broke_s(fault), warning.last.time_s
-        if broke is None or time_s is None or not fault.first.first.exact:
+        broke, begun, ended = broke_s(fault), warning.first.first.time_s, warning.last.time_s
+        if broke is None or begun is None or ended is None or not fault.first.first.exact:
             near = warning.last.stream == fault.first.first.stream
             return not waited and near and fault.first.first.line - warning.last.line <= LATENESS_LINES
-        return abs(broke - time_s) <= (STALLED_S if waited else WARNED_S)
+        apart_s = max(begun - broke, broke - ended, 0.0)  # a warning that is said again and again lasts
+        return apart_s <= (STALLED_S if waited else WARNED_S)
 
     def _soon(self, sign: Finding, record: Finding) -> bool:
         early, late = sign.first.first, record.first.first
