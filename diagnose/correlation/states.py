@@ -5,12 +5,14 @@ from typing import Final
 
 from diagnose.correlation.causes import CauseGraph
 from diagnose.correlation.evidence import Finding
-from diagnose.correlation.moments import SKEW_S
 from schemas.faults import fault_classes
 from schemas.vocabulary import Layer
 
 BEFORE_S: Final = 1800.0
 """What a machine says so long before a run begins to suffer can be why."""
+
+LATE_S: Final = 120.0
+"""And so long after: daemons look at machines once a minute, or less often."""
 
 _OF_MACHINES: Final = frozenset({Layer.HARDWARE, Layer.DRIVER, Layer.NETWORK, Layer.STORAGE, Layer.HOST})
 
@@ -38,14 +40,15 @@ def grounds(
 
 
 def _behind(state: Finding, known: Sequence[Finding], graph: CauseGraph) -> Finding | None:
-    """Return what explains a state best: what was said last before it began."""
-    began_s = state.first.first.time_s
-    near = [
-        f
-        for f in known
-        if graph.explains(f.signature, state.signature)
-        and began_s is not None
-        and (at := f.first.first.time_s) is not None
-        and -SKEW_S <= began_s - at <= BEFORE_S
-    ]
-    return max(near, key=lambda f: (f.first.first.order, f.signature.id), default=None)
+    """Return what explains a state best: what was said last before it began; where that is not known, most often."""
+    near = [f for f in known if graph.explains(f.signature, state.signature) and _before(f, state)]
+    dated = state.first.first.exact
+    return max(near, key=lambda f: (0 if dated else f.count, f.first.first.order, f.signature.id), default=None)
+
+
+def _before(finding: Finding, state: Finding) -> bool:
+    """Tell whether something was said not long before a state began, or, where lines tell no times, in the same run."""
+    said, began = finding.first.first, state.first.first
+    if said.time_s is None or began.time_s is None or not began.exact:
+        return not finding.before_start
+    return -LATE_S <= began.time_s - said.time_s <= BEFORE_S

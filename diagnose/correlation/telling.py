@@ -165,8 +165,8 @@ class Teller:
 
     def _stands_for(self, one: Finding, other: Finding) -> bool:
         """Tell whether one aside is enough of two: it explains the other, and comes first where that goes both ways."""
-        if not self._graph.explains(one.signature, other.signature):
-            return False
+        if not self._graph.explains(one.signature, other.signature) or (ails(other) and not ails(one)):
+            return False  # what a run suffers from is told under its grounds
         mutual = self._graph.explains(other.signature, one.signature)
         return not mutual or one.first.first.order < other.first.first.order
 

@@ -161,7 +161,9 @@ def _is_back(detect: Detect, value: float, score: float, usual_value: float) -> 
 def _lasted(detect: Detect, began: Point, now: Point) -> bool:
     if not detect.for_s:
         return True
-    return began.time_s is not None and now.time_s is not None and now.time_s - began.time_s >= detect.for_s
+    if began.time_s is None or now.time_s is None:
+        return True  # lines tell no times: the points in a row have to do
+    return now.time_s - began.time_s >= detect.for_s
 
 
 def _said(detect: Detect, metric: str, point: Point, score: float) -> str:

@@ -34,8 +34,8 @@ LEVEL_POINTS: Final = 16
 LEVELS: Final = 64
 """How many levels a source tells."""
 
-Key = tuple[str, str | None, int | None, int | None, str | None]
-"""Which series it is: metric, host, rank, GPU, job."""
+Key = tuple[str, str | None, int | None, int | None, str | None, str]
+"""Which series it is: metric, host, rank, GPU, job, and whose lines tell it: a validation has steps of its own."""
 
 
 @dataclass(slots=True)
@@ -122,7 +122,7 @@ class Measuring:
     def levels(self) -> tuple[Level, ...]:
         """Return where the series stand that are compared with those of other sources."""
         found = []
-        for (metric, host, rank, gpu, _), series in sorted(self.series.items(), key=lambda item: repr(item[0])):
+        for (metric, host, rank, gpu, *_), series in sorted(self.series.items(), key=lambda item: repr(item[0])):
             recent = [value for value in series.values[-LEVEL_POINTS:] if isfinite(value)]
             if not recent or not isfinite(series.times_s[-1]):
                 continue
@@ -139,7 +139,7 @@ class Measuring:
             assert isinstance(reading, Reading), "what was taken is read before it is looked at"
             self._pace(measurement.signature, reading, before)
             for metric, value in reading.values:
-                told.setdefault(_key(metric, reading.origin), []).append((reading, value))
+                told.setdefault(_key(metric, reading.origin, measurement.signature), []).append((reading, value))
         for key, points in told.items():
             self._detect(key, points, measurement.detectors.get(key[0], {}))
 
@@ -185,12 +185,12 @@ def _compares(signature: Signature) -> bool:
     return signature.detect is not None and signature.detect.score is Score.PEERS
 
 
-def _key(metric: str, origin: Origin) -> Key:
-    return metric, origin.host, origin.rank, origin.gpu, origin.job
+def _key(metric: str, origin: Origin, signature: str) -> Key:
+    return metric, origin.host, origin.rank, origin.gpu, origin.job, signature
 
 
 def _hit(detector: Signature, key: Key, point: Point, said: str) -> Hit:
-    _, host, rank, gpu, job = key
+    _, host, rank, gpu, job, _ = key
     return Hit(
         signature=detector,
         offset=point.offset,

@@ -171,6 +171,7 @@ class _Sizes(click.ParamType[tuple[int, int]]):
 @click.option("--healthy-node-days", type=click.FloatRange(0), default=0.0, help="Also so much where nothing happens.")
 @_loss
 @_skew
+@click.option("--live", is_flag=True, help="Also live through each, tick by tick: how soon is what told?")
 @click.option("--jobs", "-j", type=click.IntRange(1), default=1, show_default=True, help="Processes to use.")
 @click.option("--format", "-f", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def score(
@@ -182,6 +183,7 @@ def score(
     healthy_node_days: float,
     loss: float,
     skew: float,
+    live: bool,
     jobs: int,
     form: str,
 ) -> None:
@@ -200,5 +202,5 @@ def score(
     trials = planned(seed, incidents, hosts, loss, skew, days, only)
     trials += healthy(seed, healthy_node_days, hosts, loss, skew, days)
     with progress(len(trials), "scoring", "sites", 4) as advance:
-        summary = summed(tried(trials, jobs, advance))
+        summary = summed(tried(trials, jobs, advance, live=live), live=live)
     click.echo(summary.model_dump_json(indent=2) if form == "json" else "\n".join(shown(summary)))

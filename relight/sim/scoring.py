@@ -78,20 +78,20 @@ def detected_at(report: ScanReport, incident: Incident) -> datetime | None:
 def judged(truth: Truth, report: ScanReport, logs: Path, variant: str = "alone") -> Judged:
     """Compare a report on the logs of a simulation with its truth."""
     real = [one for one in report.incidents if one.impact is not Impact.NONE]
-    scores, about = list[Score](), set[str]()
+    scores, known = list[Score](), set[str]()
     for true in truth.incidents:
-        own = [one for one in real if _about(true, truth, one)]
+        own = [one for one in real if about(true, truth, one)]
         first = _first(true, own)
-        about.update(one.id for one in own if one is first or not _early(true, one) or _survived(true, one, logs))
+        known.update(one.id for one in own if one is first or not early(true, one) or _survived(true, one, logs))
         scores.append(_score(truth, true, first, report, logs, variant))
-    return Judged(tuple(scores), tuple(_alarm(truth, one) for one in real if one.id not in about))
+    return Judged(tuple(scores), tuple(_alarm(truth, one) for one in real if one.id not in known))
 
 
 def _first(true: TrueIncident, own: Sequence[Incident]) -> Incident | None:
     """Return the incident that a person reads first: of a run that died, the one that is said to have ended it."""
     if true.ended_run and (fatal := [one for one in own if one.impact is Impact.FAILED]):
         return fatal[0]
-    return next((one for one in own if not _early(true, one)), None)
+    return next((one for one in own if not early(true, one)), None)
 
 
 def _alarm(truth: Truth, one: Incident) -> FalseAlarm:
@@ -99,7 +99,7 @@ def _alarm(truth: Truth, one: Incident) -> FalseAlarm:
     return FalseAlarm(seed=truth.seed, fault=one.fault, title=one.title, impact=one.impact, line=line)
 
 
-def _about(true: TrueIncident, truth: Truth, told: Incident) -> bool:
+def about(true: TrueIncident, truth: Truth, told: Incident) -> bool:
     """Tell whether a reported incident is about the job of a true one: by its name, its files, or its hosts."""
     if len(truth.runs) == 1:
         return True
@@ -123,7 +123,8 @@ def _of_job(source: str, run: TrueRun) -> bool:
     return run.job in source or any(part == host or part.startswith(f"{host}.") for part in parts for host in run.hosts)
 
 
-def _early(true: TrueIncident, told: Incident) -> bool:
+def early(true: TrueIncident, told: Incident) -> bool:
+    """Tell whether a reported incident began too long before a true one to be about it."""
     began = told.first_cause.time if told.first_cause is not None else None
     return began is not None and began < true.happened - timedelta(seconds=_EARLY_S)
 

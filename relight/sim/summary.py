@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 
+from relight.sim.living_score import LiveScore
 from relight.sim.scoring import FalseAlarm, Score
 from relight.sim.trials import Outcome
 from schemas.model import Model
@@ -32,6 +33,31 @@ class OfScenario(Model):
     wrong: tuple[str, ...] = ()
 
 
+class Live(Model):
+    """What came of the living core. Delays are in seconds from the true time to a tick.
+
+    `opened`: incidents of the job were told at all; `named`: with the true fault. `within_goal`: of hangs, those told
+    within three steps and a minute; `within_gap_goal`: within three times what its lines tell of, and a minute.
+    """
+
+    opened: Share
+    named: Share
+    detection_median_s: float | None
+    detection_p95_s: float | None
+    naming_median_s: float | None
+    naming_p95_s: float | None
+    hangs: int
+    hang_median_s: float | None
+    within_goal: Share
+    within_gap_goal: Share
+    false_incidents: int
+    false_per_1000_node_days: float | None
+    healthy_false_incidents: int
+    false_per_1000_healthy_node_days: float | None
+    scores: tuple[LiveScore, ...] = ()
+    false_alarms: tuple[FalseAlarm, ...] = ()
+
+
 class Summary(Model):
     """All figures. Delays are in seconds from the true time of an incident to its detection."""
 
@@ -51,9 +77,10 @@ class Summary(Model):
     megabytes: float
     scenarios: tuple[OfScenario, ...]
     false_alarms: tuple[FalseAlarm, ...]
+    live: Live | None = None
 
 
-def summed(outcomes: Iterable[Outcome]) -> Summary:
+def summed(outcomes: Iterable[Outcome], *, live: bool = False) -> Summary:
     """Return the figures of outcomes."""
     every = list(outcomes)
     scores = [score for outcome in every for score in outcome.scores]
@@ -75,7 +102,39 @@ def summed(outcomes: Iterable[Outcome]) -> Summary:
         megabytes=round(sum(o.bytes for o in every) / 1e6, 1),
         scenarios=tuple(_scenarios(scores)),
         false_alarms=tuple(alarms),
+        live=_live(every) if live else None,
     )
+
+
+def _live(every: Sequence[Outcome]) -> Live:
+    scores = [score for outcome in every for score in outcome.live]
+    quiet = [outcome for outcome in every if outcome.healthy]
+    alarms, quiet_alarms = ([a for o in some for a in o.live_alarms] for some in (every, quiet))
+    opened, named = ([getattr(score, name) for score in scores] for name in ("opened_s", "named_s"))
+    hangs = [score for score in scores if score.hangs]
+    return Live(
+        opened=share([at is not None for at in opened]),
+        named=share([at is not None for at in named]),
+        detection_median_s=_quantile(opened, 0.5),
+        detection_p95_s=_quantile(opened, 0.95),
+        naming_median_s=_quantile(named, 0.5),
+        naming_p95_s=_quantile(named, 0.95),
+        hangs=len(hangs),
+        hang_median_s=_quantile([score.opened_s for score in hangs], 0.5),
+        within_goal=share([score.within_goal for score in hangs]),
+        within_gap_goal=share([score.within_gap_goal for score in hangs]),
+        false_incidents=len(alarms),
+        false_per_1000_node_days=_per_1000(len(alarms), sum(o.node_days for o in every)),
+        healthy_false_incidents=len(quiet_alarms),
+        false_per_1000_healthy_node_days=_per_1000(len(quiet_alarms), sum(o.node_days for o in quiet)),
+        scores=tuple(scores),
+        false_alarms=tuple(alarms),
+    )
+
+
+def _quantile(values: Iterable[float | None], part: float) -> float | None:
+    known = sorted(value for value in values if value is not None)
+    return round(known[min(len(known) - 1, int(part * len(known)))], 3) if known else None
 
 
 def share(answers: Sequence[bool | None]) -> Share:
@@ -133,6 +192,8 @@ def shown(summary: Summary) -> Iterator[str]:
     yield f"false        {summary.false_incidents} in {summary.node_days:.1f} node days{rate}"
     if summary.healthy_node_days:
         yield f"of healthy   {summary.healthy_node_days:.1f} node days{_rate(summary.false_per_1000_healthy_node_days)}"
+    if summary.live is not None:
+        yield from _shown_live(summary.live)
     yield ""
     width = max((len(one.scenario) for one in summary.scenarios), default=8)
     if summary.scenarios:
@@ -143,6 +204,32 @@ def shown(summary: Summary) -> Iterator[str]:
         yield from (f"    {text}" for text in one.wrong)
     for alarm in summary.false_alarms:
         yield f"false: seed {alarm.seed}: {alarm.fault} ({alarm.impact}): {' '.join(alarm.line.split())[:160]}"
+
+
+def _shown_live(live: Live) -> Iterator[str]:
+    yield f"live opened  {_of(live.opened)}{_within(live.detection_median_s, live.detection_p95_s)}"
+    yield f"live named   {_of(live.named)}{_within(live.naming_median_s, live.naming_p95_s)}"
+    if live.hangs:
+        yield f"live hangs   {_of(live.within_goal)} within 3 steps and 60 s; median {live.hang_median_s} s"
+        yield f"             {_of(live.within_gap_goal)} within 3 lines of progress and 60 s"
+    yield f"live false   {live.false_incidents}{_rate(live.false_per_1000_node_days)} node days"
+    if live.false_per_1000_healthy_node_days is not None:
+        yield f"of healthy   {live.healthy_false_incidents}{_rate(live.false_per_1000_healthy_node_days)}"
+    late = [one for one in live.scores if one.named_s is None or one.within_gap_goal is False]
+    yield from (f"    live: seed {o.seed}, {o.variant}, {o.scenario}: {_late(o)}" for o in late)
+    for alarm in live.false_alarms:
+        yield f"false live: seed {alarm.seed}: {alarm.fault} ({alarm.impact}): {' '.join(alarm.line.split())[:160]}"
+
+
+def _late(one: LiveScore) -> str:
+    if one.opened_s is None:
+        return "not told"
+    named = "never named" if one.named_s is None else f"named after {one.named_s} s"
+    return f"told after {one.opened_s} s, {named}" + (f"; a line each {one.gap_s} s" if one.hangs else "")
+
+
+def _within(median_s: float | None, p95_s: float | None) -> str:
+    return "" if median_s is None else f"; median {median_s:.1f} s, 95 % within {p95_s:.1f} s"
 
 
 def _of(one: Share) -> str:

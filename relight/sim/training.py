@@ -75,10 +75,14 @@ def trained(tape: Tape, rng: Random, job: Job, course: Course) -> None:
         launchers.finished(tape, rng, job, course.stops_s + rng.uniform(8, 30))
 
 
+def logged_every(job: Job) -> int:
+    """Return how many steps pass from one line of progress to the next."""
+    return {"hf": 5, "torchtitan": 10, "nanogpt": 1, "deepspeed": 10, "lightning": 5}.get(job.framework, 1)
+
+
 def _said(say: Mapping[str, Any], job: Job, step: int) -> Iterator[str]:
     """Yield the templates of what is said after a step."""
-    every = {"hf": 5, "torchtitan": 10, "nanogpt": 1, "deepspeed": 10, "lightning": 5}.get(job.framework, 1)
-    if step % every == 0 or step == job.first_step + 1:
+    if step % logged_every(job) == 0 or step == job.first_step + 1:
         yield say["step"][job.framework]
     if step % job.validate_every == 0:
         yield say["validation"][job.framework]

@@ -9,10 +9,15 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
+from diagnose.correlation.cluster import Cluster
+from diagnose.correlation.reaction import Correlator
+from relight.sim.living import Living, Telling
+from relight.sim.living_score import LiveScore, live_scores
 from relight.sim.scenario import scenarios
 from relight.sim.scoring import FalseAlarm, Judged, Score, judged
 from relight.sim.telling import write
-from relight.sim.world import Options, simulated
+from relight.sim.world import Options, World, simulated
+from relight.sim.writing import texts
 from schemas.model import Model
 
 _VARIANTS: Final = (("alone", 0.6), ("precursor", 0.15), ("distraction", 0.15), ("pair", 0.1))
@@ -28,7 +33,7 @@ class Trial:
 
 
 class Outcome(Model):
-    """What came of a trial."""
+    """What came of a trial: of a scan, and, if it was asked for, of the living core (`live`, `live_alarms`)."""
 
     seed: int
     node_days: float
@@ -36,6 +41,8 @@ class Outcome(Model):
     bytes: int
     scores: tuple[Score, ...] = ()
     false_alarms: tuple[FalseAlarm, ...] = ()
+    live: tuple[LiveScore, ...] = ()
+    live_alarms: tuple[FalseAlarm, ...] = ()
 
 
 def planned(
@@ -93,29 +100,36 @@ def _size(rng: random.Random, hosts: tuple[int, int]) -> int:
     return min(high, max(low, round(size)))
 
 
-def tried(trials: list[Trial], jobs: int, advance: Callable[[int], None] = lambda count: None) -> Iterator[Outcome]:
-    """Yield what comes of trials, in their order. `advance` is told of each that is done."""
+def tried(
+    trials: list[Trial], jobs: int, advance: Callable[[int], None] = lambda count: None, *, live: bool = False
+) -> Iterator[Outcome]:
+    """Yield what comes of trials, in their order. `advance` is told of each that is done.
+
+    `live`: also live through each, tick by tick.
+    """
     if jobs <= 1 or len(trials) <= 1:
         for trial in trials:
-            yield tried_once(trial)
+            yield tried_once(trial, live=live)
             advance(1)
         return
     with ProcessPoolExecutor(min(jobs, len(trials)), mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(tried_once, trial) for trial in trials]
+        futures = [pool.submit(tried_once, trial, live=live) for trial in trials]
         for _ in as_completed(futures):
             advance(1)
         yield from (future.result() for future in futures)
 
 
-def tried_once(trial: Trial) -> Outcome:
+def tried_once(trial: Trial, *, live: bool = False) -> Outcome:
     """Simulate, scan and judge once, in a directory that is gone afterwards."""
     from relight.scan import found, scan
 
+    world = simulated(trial.options)
     with tempfile.TemporaryDirectory(prefix="relight-sim-") as folder:
         out = Path(folder)
-        truth = write(simulated(trial.options), out)
+        truth = write(world, out)
         report = scan(found([str(out / "logs")]), jobs=1)
         verdict: Judged = judged(truth, report, out / "logs", trial.variant)
+    scores, alarms = live_scores(world, truth, lived(world), trial.variant) if live else ([], [])
     return Outcome(
         seed=truth.seed,
         node_days=truth.node_days,
@@ -123,4 +137,16 @@ def tried_once(trial: Trial) -> Outcome:
         bytes=truth.bytes,
         scores=verdict.scores,
         false_alarms=verdict.false_alarms,
+        live=tuple(scores),
+        live_alarms=tuple(alarms),
     )
+
+
+def lived(world: World) -> list[Telling]:
+    """Live through a simulation, and return what was told."""
+    from relight.catalogue import catalogue, resolver
+    from relight.stages.sources import matcher
+
+    options = world.options
+    living = Living(Correlator(resolver(catalogue())), matcher(()), Cluster(world.cluster.name))
+    return living.live(texts(world.tape, world.layout, options.seed, options.loss), world.end_s)

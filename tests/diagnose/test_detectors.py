@@ -139,8 +139,13 @@ def test_a_fault_has_to_last_where_the_detector_says_so() -> None:
     found = Detect(metric=("loss",), above=5, for_s=25)
     assert episodes(found, [6, 6, 6]) == []
     assert [one[:3] for one in episodes(found, [6, 6, 6, 6])] == [(1, 4, 4)]
-    undated = [Point(at, at, None, 9.0) for at in range(50)]
-    assert list(Series().take("loss", undated, {"x": found})) == []
+
+
+def test_where_lines_tell_no_times_the_points_in_a_row_have_to_do() -> None:
+    found = {"x": Detect(metric=("loss",), above=5, for_s=25, points=3)}
+    undated = [Point(at, at, None, 9.0) for at in range(6)]
+    assert list(Series().take("loss", undated[:2], found)) == []
+    assert len(list(Series().take("loss", undated, found))) == 1
 
 
 def test_both_bounds_can_be_given_and_between_them_all_is_well() -> None:
