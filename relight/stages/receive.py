@@ -53,6 +53,8 @@ class Receive:
     stop: threading.Event = field(default_factory=threading.Event)
     _waiting: "queue.Queue[_Delivery]" = field(default_factory=lambda: queue.Queue(TOGETHER))
     _target: EventLog | None = None
+    _tried: bool = False
+    """Whether the log has been opened, or tried to be: what comes before that waits for it."""
     _retry_s: float = 0.0
     _failures: int = 0
     _beaten_s: float = 0.0
@@ -63,7 +65,7 @@ class Receive:
         Raises:
             LogError: it may not have them: they are to be sent again.
         """
-        if self._target is None or self.stop.is_set():
+        if (self._target is None and self._tried) or self.stop.is_set():
             raise Unavailable("the log is out of reach, or relight is about to stop: send it again")
         delivery = _Delivery(records)
         try:
@@ -84,6 +86,7 @@ class Receive:
             raise
         except LogError as error:
             self._out_of_reach(error)
+        self._tried = True
         try:
             while not self.stop.is_set():
                 self._round()
