@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from diagnose.correlation.moments import Entry, Moment
+from schemas.captures import Capture
 from schemas.signal import Signal
 from schemas.vocabulary import Kind
 
@@ -56,8 +57,16 @@ class Story:
 
     @cached_property
     def success(self) -> Entry | None:
-        """Return the last word of success, unless the run went on after it and then failed."""
-        said = self.of(Kind.SUCCESS)
+        """Return the last word of success, unless the run went on after it and then failed.
+
+        What a scheduler says of a job is the exit status of its script, which may not care how the run ended: it counts
+        where nothing else is said.
+        """
+        every = self.of(Kind.SUCCESS)
+        said = [entry for entry in every if Capture.JOB not in entry.signal.captures]
+        if every and not said:
+            broken = (e for e in self.faults if _serious(e.signal) and not self.began_after(e.last))
+            return None if any(not self.went_on_after(e.last) for e in broken) else every[-1]
         if not said:
             return None
         last = max(said, key=lambda e: e.last.order)
