@@ -30,6 +30,11 @@ _BEGINNING: Final = compiled(
     rb"^(?:dmesg|kern|kernel|syslog|messages|journal|journalctl|stdout|stderr|console|log|nvidia-bug-report|slurm-\d+)[-.]"
 )
 
+_POD: Final = compiled(
+    rb"(?:[a-z0-9-]+_)?([a-z0-9]+(?:[.-][a-z0-9]+)*)-(?:master|worker|launcher|chief|ps|leader)-\d{1,5}(?:_.*)?"
+)
+"""What operators of training jobs call the directory of a pod's logs: namespace, job, role and number."""
+
 _JOB_KEYS: Final = frozenset(("job", "jobid", "slurmjob", "slurmjobid"))
 _ATTEMPT_KEYS: Final = frozenset(("attempt", "restart", "retry"))
 _RANKS_OF_OTHERS: Final = frozenset(("local", "node", "group", "role", "tp", "pp", "dp", "ep", "cp"))
@@ -40,7 +45,16 @@ _DIGITS: Final = "0123456789"
 
 def origin_of(path: tuple[str, ...]) -> Origin:
     """Return what a path's components tell, directories first: the file's own name has the last word."""
-    return reduce(lambda outer, name: _component(name[:256]).over(outer), path, NOTHING)
+    told = reduce(lambda outer, name: _component(name[:256]).over(outer), path, NOTHING)
+    return Origin(job=_job_of_pod(path)).over(told) if told.job is None else told
+
+
+def _job_of_pod(path: tuple[str, ...]) -> str | None:
+    """Return the training job that the directory of a pod belongs to."""
+    for folder, name in pairwise(path):
+        if folder in ("pods", "containers") and (found := _POD.fullmatch(name[:256].encode())):
+            return found[1].decode()
+    return None
 
 
 def _component(name: str) -> Origin:

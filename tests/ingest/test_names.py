@@ -22,6 +22,7 @@ TOLD = {
     "slurm-4711-node12.out": Origin(job="4711", host="node12"),
     "worker-0.log": Origin(host="worker-0"),
     "default_train-worker-3_0f1e/pytorch/0.log": Origin(host="train-worker-3"),
+    "pods/ns_train-7b-worker-3_0f1e/pytorch/0.log": Origin(host="train-7b-worker-3", job="train-7b"),
     "10.0.0.3.log": Origin(host="10.0.0.3"),
     "10.0.0.3.log.1.gz": Origin(host="10.0.0.3"),
     "ip-10-0-0-3.log": Origin(host="ip-10-0-0-3"),
