@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ROUNDS ?= 1000
 SEED ?= 1
 
-.PHONY: demo demo-loop test check bench bench-pipeline bench-store bench-planner chaos docs clean
+.PHONY: demo demo-loop demo-ranks test check bench bench-pipeline bench-store bench-planner bench-sim chaos chaos-remediation docs clean
 
 demo: $(VENV)/ready
 	@echo "Scanning a synthetic run of four hosts (docs/example-run):"
@@ -15,6 +15,9 @@ demo: $(VENV)/ready
 
 demo-loop: $(VENV)/ready
 	@$(BIN)/python -m demo.loop
+
+demo-ranks: $(VENV)/ready
+	@$(BIN)/python -m demo.watched
 
 test: $(VENV)/ready check
 	$(BIN)/python -m pytest -q
@@ -38,6 +41,9 @@ bench-store: $(VENV)/ready
 
 bench-planner: $(VENV)/ready
 	$(BIN)/python -m bench.planner
+
+bench-sim: $(VENV)/ready
+	$(BIN)/relight sim score --seed $(SEED) --incidents 400 --hosts 64-1024 --healthy-node-days 10000 --jobs 2
 
 chaos: $(VENV)/ready
 	$(BIN)/python -m bench.chaos --rounds $(ROUNDS) --log embedded --seed $(SEED)

@@ -23,7 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from demo.faults import FAULTS, Fault, NotHere, disk
-from demo.stand import ALL_IN_ONE, STAGE_BY_STAGE, STEPS, NotInTime, Stand
+from demo.pipeline import NotInTime
+from demo.stand import ALL_IN_ONE, STAGE_BY_STAGE, STEPS, Stand
 from demo.train import State, reference
 from remediate.case import Case
 from remediate.cases import Cases
@@ -38,7 +39,7 @@ _BESIDES: Final = ("notify",)
 _CAPTION: Final = """\
 detected, recovered: from the first line that tells of the failure until there is an incident, and until the job makes \
 steps again. A diagnosis settles after 1 s here (30 s by default); free_disk is given 30 s to help by itself.
-relight has no detector of hangs: the program's own watchdog ends it after 3 s, in the words of NCCL's."""
+The program's own watchdog ends a hang after 3 s, in the words of NCCL's; `make demo-ranks` shows one that none ends."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Loading stops at the first thing wrong and says file, rule and line; `diagnose/r
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -58,7 +59,7 @@ class Catalogue:
             detect = signature.detect
             for metric in detect.metric if detect and detect.score is not Score.ABSENCE else ():
                 found.setdefault(metric, {})[signature.id] = signature
-        return MappingProxyType(found)
+        return found  # plain: what a range of a source has measured goes from process to process
 
 
 def catalogue_of(rules: Iterable[Rule]) -> Catalogue:
@@ -144,4 +145,7 @@ def _rule(name: str, line: int, defaults: Mapping[str, Any], fields: object) -> 
 def _first_reason(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        near = get_close_matches(field, [known.alias or name for name, known in Signature.model_fields.items()], 1)
+        return f"field `{field}`: there is none of that name" + (f"; did you mean `{near[0]}`?" if near else "")
     return (f"field `{field}`: " if field else "") + first["msg"].removeprefix("Value error, ")

@@ -8,6 +8,7 @@ from functools import reduce
 from itertools import pairwise
 from typing import Final
 
+from ingest.formats.kubernetes import job_of_pod
 from ingest.formats.linear import compiled
 from ingest.formats.recogniser import NOTHING
 from schemas.record import Origin
@@ -27,13 +28,11 @@ _ENDING: Final = compiled(
     rb"(?:[.-](?:log|txt|out|err|gz|zst|xz|bz2|json|jsonl|old|stdout|stderr|20\d\d-?\d\d-?\d\d)|\.\d{1,3})+$"
 )
 _BEGINNING: Final = compiled(
-    rb"^(?:dmesg|kern|kernel|syslog|messages|journal|journalctl|stdout|stderr|console|log|nvidia-bug-report|slurm-\d+)[-.]"
+    rb"^(?:dmesg|kern|kernel|syslog|messages|journal|journalctl|stdout|stderr|console|log|nvidia-bug-report"
+    rb"|slurmd|slurmctld|kubelet|fabricmanager|slurm-\d+)[-.]"
 )
 
-_POD: Final = compiled(
-    rb"(?:[a-z0-9-]+_)?([a-z0-9]+(?:[.-][a-z0-9]+)*)-(?:master|worker|launcher|chief|ps|leader)-\d{1,5}(?:_.*)?"
-)
-"""What operators of training jobs call the directory of a pod's logs: namespace, job, role and number."""
+_POD_FOLDER: Final = compiled(rb"[a-z0-9-]{1,63}_([a-z0-9.-]{1,253})(?:_[0-9a-f-]{4,36})?")
 
 _JOB_KEYS: Final = frozenset(("job", "jobid", "slurmjob", "slurmjobid"))
 _ATTEMPT_KEYS: Final = frozenset(("attempt", "restart", "retry"))
@@ -45,16 +44,7 @@ _DIGITS: Final = "0123456789"
 
 def origin_of(path: tuple[str, ...]) -> Origin:
     """Return what a path's components tell, directories first: the file's own name has the last word."""
-    told = reduce(lambda outer, name: _component(name[:256]).over(outer), path, NOTHING)
-    return Origin(job=_job_of_pod(path)).over(told) if told.job is None else told
-
-
-def _job_of_pod(path: tuple[str, ...]) -> str | None:
-    """Return the training job that the directory of a pod belongs to."""
-    for folder, name in pairwise(path):
-        if folder in ("pods", "containers") and (found := _POD.fullmatch(name[:256].encode())):
-            return found[1].decode()
-    return None
+    return reduce(lambda outer, name: _component(name[:256]).over(outer), path, NOTHING)
 
 
 def _component(name: str) -> Origin:
@@ -75,7 +65,9 @@ def _component(name: str) -> Origin:
             attempt = str(int(number))
         before = "" if number else word
     slurm = _SLURM.match(name.lower().encode())
-    return Origin(host=_host(name), rank=rank, gpu=gpu, job=slurm[1].decode() if slurm else job, attempt=attempt)
+    pod = _POD_FOLDER.fullmatch(name.lower().encode())
+    job = slurm[1].decode() if slurm else job or (job_of_pod(pod[1].decode()) if pod else None)
+    return Origin(host=_host(name), rank=rank, gpu=gpu, job=job, attempt=attempt)
 
 
 def _words(name: str) -> list[tuple[str, str]]:

@@ -9,9 +9,11 @@ from enum import StrEnum
 class Capture(StrEnum):
     """The name of a capture, such as `gpu` in `GPU (?P<gpu>[0-9]+)`; `docs/rules.md` lists them for authors.
 
-    `LAST_STEP` is no pattern's: it is the `STEP` of the last of several lines.
+    Two are no pattern's: `LAST_STEP` is the `STEP` of the last of several lines, `OVER` is told of what a detector has
+    found when it is over.
     """
 
+    ADDRESS = "address"
     CALLED = "called"
     COLLECTIVE = "collective"
     COMPLETED = "completed"
@@ -25,12 +27,15 @@ class Capture(StrEnum):
     LAST_STEP = "last_step"
     MEMBERS = "members"
     NIC = "nic"
+    NODELIST = "nodelist"
     NUMEL_IN = "numel_in"
     NUMEL_OUT = "numel_out"
+    OVER = "over"
     PCI = "pci"
     PEER = "peer"
     PG = "pg"
     PG_DESC = "pg_desc"
+    POD = "pod"
     RANK = "rank"
     RANKS = "ranks"
     SEQ = "seq"
@@ -39,4 +44,5 @@ class Capture(StrEnum):
     TIMEOUT_MS = "timeout_ms"
     TIMEOUT_S = "timeout_s"
     TOTAL_STEPS = "total_steps"
+    WORLD = "world"
     XID = "xid"

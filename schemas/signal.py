@@ -74,13 +74,14 @@ class Signal(Model):
 class Level(Model):
     """Where a metric of a source stands, for a detector that compares it with that of others.
 
-    `value` is the median of its last points, in the metric's unit, `time_s` the time of the last one (Unix, seconds).
+    `value` is the median of its last `points`, in the metric's unit, `time_s` the time of the last one (Unix, seconds).
     """
 
     detector: str
     metric: str
     value: float
     time_s: float
+    points: int = Field(default=1, ge=1)
     host: str | None = None
     rank: int | None = None
     gpu: int | None = None

@@ -85,6 +85,7 @@ class Kind(StrEnum):
     `fault`: something broke. `start`, `progress`, `success`: where the run's story stands.
     `teardown`: what a machine says while it is being taken down; it explains nothing.
     `reading`: the line tells numbers of a machine, and nothing about a run.
+    `place`: the line tells where something runs, and nothing about how it fares.
     `noise`: the line is no evidence, whatever else matches it (advice, echoed settings, known harmless errors).
     """
 
@@ -94,6 +95,7 @@ class Kind(StrEnum):
     SUCCESS = "success"
     TEARDOWN = "teardown"
     READING = "reading"
+    PLACE = "place"
     NOISE = "noise"
 
 

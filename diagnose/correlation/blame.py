@@ -1,9 +1,10 @@
 """Blame: the culprit of a finding, named by what survives a reboot, and the scope of a fault."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from diagnose.correlation.evidence import Finding
+from diagnose.correlation.witnesses import is_bystander, other_host, own_host
 from schemas.captures import Capture
 from schemas.incident import Blamed, Scope
 from schemas.vocabulary import Culprit
@@ -11,22 +12,38 @@ from schemas.vocabulary import Culprit
 COMPARED: Final = frozenset({"flight-recorder.mismatch", "stacks.main-thread"})
 """Signatures that are about the ranks that differ from the others: all of them are the culprit."""
 
+ODD: Final = "nccl.version-mismatch"
+"""The signature that names the first rank that differs from rank 0."""
+
+_WAITED: Final = frozenset({"training.hang", "launcher.worker_exit"})
+"""What happens to those who wait in vain: where it is known for whom, they are to blame."""
+
 _NAMED: Final = 8
 """So many ranks are named; of more it is said how many."""
 
 
-def culprit(finding: Finding, host_of: Mapping[int, str], waited_for: Sequence[int]) -> Blamed:
+def culprit(
+    finding: Finding,
+    host_of: Mapping[int, str],
+    waited_for: Sequence[int],
+    others: Sequence[Finding] = (),
+    hosts: Collection[str] = (),
+) -> Blamed:
     """Return who is to blame: the sort of thing that the signature blames, as exactly as its evidence tells.
 
-    Where ranks waited in vain, those are that they waited for, `waited_for` unless a line names them.
+    Where ranks waited in vain, those are that they waited for, `waited_for` unless a line names them. `others` are the
+    other findings of the failure, `hosts` all hosts of the job.
     """
     signal, told = finding.first.signal, finding.captures
-    if finding.fault == "comm.collective_timeout":
+    if finding.fault == "comm.collective_timeout" or (finding.fault in _WAITED and waited_for):
         return _ranks(_missing(finding) or waited_for, host_of)
+    if finding.signature.id == ODD and (odd := _missing(finding)):
+        return _ranks(odd, host_of)
     if len(finding.ranks) > 1 and finding.signature.id in COMPARED:
         return _ranks(finding.ranks, host_of)
-    rank = signal.rank
-    host = told.get(Capture.HOST) or signal.host or (host_of.get(rank) if rank is not None else None)
+    if (elsewhere := other_host(finding, others, host_of, hosts, waited_for)) is not None:
+        return Blamed(kind=Culprit.HOST, name=f"host {elsewhere}", host=elsewhere)
+    rank, host = signal.rank, None if is_bystander(finding) else own_host(finding.first, host_of)
     gpu = (
         told.get(Capture.GPU_UUID)
         or told.get(Capture.PCI)
@@ -87,7 +104,7 @@ def scope(findings: Iterable[Finding]) -> Scope:
 
 
 def _missing(finding: Finding) -> list[int]:
-    """Return the ranks that a line names as those for which the others waited."""
+    """Return the ranks that a line names as those for which the others waited, or that differ from them."""
     return sorted({int(r) for r in finding.captures.get(Capture.RANKS, "").replace(",", " ").split() if r.isdecimal()})
 
 

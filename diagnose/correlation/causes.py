@@ -1,7 +1,7 @@
 """The cause graph: which fault can follow from which, read from `diagnose/catalogue/causes.yaml`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 
@@ -14,12 +14,16 @@ from schemas.signature import Signature
 
 @dataclass(frozen=True)
 class CauseGraph:
-    """For every fault class, what it can cause: fault classes and signature ids."""
+    """For every fault class, what it can cause: fault classes and signature ids.
+
+    `vagueness` ranks symptoms, from 1 for the most telling one.
+    """
 
     consequences: Mapping[str, frozenset[str]]
     anything: frozenset[str]
     symptoms: frozenset[str]
     confirms_late: frozenset[str]
+    vagueness: Mapping[str, int] = field(default_factory=dict)
 
     def explains(self, cause: Signature, consequence: Signature) -> bool:
         """Tell whether one signature's fault can lead to another's, leaving time aside.
@@ -59,6 +63,7 @@ def cause_graph() -> CauseGraph:
         anything=anything,
         symptoms=_expanded(tuple(data["symptoms"])),
         confirms_late=_expanded(tuple(data["confirms_late"])),
+        vagueness={name: rank for rank, name in enumerate(reversed(data["symptoms"]), 1)},
     )
 
 

@@ -12,6 +12,8 @@ from typing import Final
 
 from diagnose.correlation.jobs import Job, Signals, by_starts, job_id, name_of, parted
 from diagnose.correlation.moments import SKEW_S
+from diagnose.correlation.whereabouts import expanded
+from schemas.captures import Capture
 from schemas.signal import Placement, Signal, SourceRead
 from schemas.vocabulary import Kind
 
@@ -65,11 +67,37 @@ def components(
     for source in read:
         if name := ids[source.source]:
             _add(jobs[name], [source], rest)
+    known = [*placements, *_placements(signals)]
     signals = rest
-    others = [source for source in read if not ids[source.source]]
+    others = _settled([s for s in read if not ids[s.source]], signals, list(jobs.values()), known)
     found = [*jobs.values(), *_runs([s for s in others if _starts(s, signals)], signals, list(jobs.values()))]
-    homeless, left = _given([s for s in others if not _starts(s, signals)], signals, found, placements)
+    homeless, left = _given([s for s in others if not _starts(s, signals)], signals, found, known)
     return found + [Component(None, _job(group, left)) for group in by_starts(homeless, left, apart=True)]
+
+
+def _placements(signals: Signals) -> list[Placement]:
+    """Return on which hosts jobs began, as lines tell."""
+    found = []
+    for signal in (s for own in signals.values() for s in own if s.kind is Kind.PLACE):
+        job, listed = signal.captures.get(Capture.JOB) or signal.job, signal.captures.get(Capture.NODELIST)
+        hosts = expanded(listed) if listed else (signal.host,) if signal.host else ()
+        if job and hosts:
+            found.append(Placement(job=job, hosts=hosts, from_s=signal.first.time_s))
+    return found
+
+
+def _settled(
+    sources: Iterable[SourceRead], signals: Signals, jobs: Sequence[Component], placements: Iterable[Placement]
+) -> list[SourceRead]:
+    """Give what started where and when a job was placed to that job; return the sources that are left."""
+    stays, left = _stays(jobs, placements), []
+    for source in sources:
+        owner = _owner(source.first_s, stays.get(source.host or "", ())) if _starts(source, signals) else None
+        if owner is None or source.first_s is None:
+            left.append(source)
+        else:
+            _add(jobs[owner], [source], signals)
+    return left
 
 
 def _runs(starting: list[SourceRead], signals: Signals, jobs: Sequence[Component]) -> list[Component]:
@@ -112,11 +140,17 @@ def _given(
     A log that one run has all to itself goes to it as a whole.
     """
     stays = _stays(found, placements)
+    places = {component.job: at for at, component in enumerate(found) if component.job is not None}
     homeless: list[SourceRead] = []
     left: dict[str, list[Signal]] = {}
     for source in sources:
         own = signals.get(source.source, ())
-        owners = [_owner(s.first.time_s, stays.get(s.host or source.host or "", ())) for s in own]
+        owners = [
+            places.get(_job_of(s))
+            if _job_of(s) in places
+            else _owner(s.first.time_s, stays.get(s.host or source.host or "", ()))
+            for s in own
+        ]
         if source.levels and not own:  # numbers without a word
             owners = [_owner(source.last_s, stays.get(source.host or "", ()))]
         known = sorted({owner for owner in owners if owner is not None})
@@ -128,6 +162,11 @@ def _given(
             homeless.append(source)
             left[source.source] = [s for s, owner in zip(own, owners, strict=False) if owner is None]
     return homeless, left
+
+
+def _job_of(signal: Signal) -> str:
+    """Return the job that a line of somebody else's log is about."""
+    return signal.job or signal.captures.get(Capture.JOB, "")
 
 
 def _stays(found: Sequence[Component], placements: Iterable[Placement]) -> dict[str, list[_Stay]]:

@@ -9,6 +9,7 @@ from diagnose.correlation.causes import cause_graph
 from diagnose.correlation.evidence import Resolve
 from diagnose.correlation.grouping import Grouping, jobs
 from diagnose.correlation.telling import Teller
+from diagnose.correlation.whereabouts import whereabouts
 from diagnose.learning.record import Record, weighed
 from schemas.incident import Incident, Run
 from schemas.signal import Signal, SourceRead, derived_id
@@ -41,8 +42,10 @@ def conclude(
 
     The order of the inputs does not matter: the same facts give the same conclusion.
     """
-    read = sorted(sources, key=lambda s: (s.path, s.part, s.source))
-    tellers = [Teller(job, resolve, cause_graph()) for job in jobs(read, signals, grouping)]
+    read, said = sorted(sources, key=lambda s: (s.path, s.part, s.source)), list(signals)
+    known = whereabouts(read, said)
+    found = jobs([known.at(source) for source in read], [known.of(signal) for signal in said], grouping)
+    tellers = [Teller(job, resolve, cause_graph()) for job in found]
     runs, incidents = [], []
     for teller in tellers:
         name = derived_id(CLUSTER, teller.job.name, *sorted(s.source for s in teller.job.sources))

@@ -22,13 +22,14 @@ from schemas.vocabulary import Domain, Provenance, RetryOutlook
 
 @dataclass(frozen=True)
 class Cast:
-    """Who took part in a job: which host each rank ran on, and all ranks that were heard.
+    """Who took part in a job: which host each rank ran on, all ranks that were heard, and all hosts.
 
     `arrivals`: of one attempt, who came to which collective; `odd`: whose stacks differed.
     """
 
     host_of: Mapping[int, str]
     ranks: tuple[int, ...]
+    hosts: frozenset[str] = frozenset()
     arrivals: Arrivals = field(default_factory=Arrivals)
     odd: OddStacks | None = None
 
@@ -54,7 +55,7 @@ def diagnosis(ranking: Ranking, cast: Cast) -> Diagnosis:
         playbook=fault_classes()[cause.fault].first_action,
         severity=max((f.signature.severity for f in (cause, *ranking.symptoms)), key=lambda s: s.rank),
         confidence=confidence(ranking),
-        culprit=culprit(cause, cast.host_of, cast.waited_for),
+        culprit=culprit(cause, cast.host_of, cast.waited_for, (*ranking.alternatives, *ranking.symptoms), cast.hosts),
         scope=scope((cause, *ranking.symptoms)),
         domain=domain(signature),
         retry_outlook=retry_outlook(signature),

@@ -157,13 +157,14 @@ def _matter(evidence: Evidence) -> object:
 
 
 def _gist(revised: DiagnosisRevised) -> object:
-    """Return what of a diagnosis is worth saying at once."""
+    """Return what of a diagnosis is worth saying at once: not that the number which a detector compares has changed."""
     found = revised.diagnosis
+    first = found.first_cause
     return (
         found.fault,
         found.signature,
         found.culprit,
-        found.first_cause,
+        (first.source, first.offset_bytes) if first else None,
         found.scope.hosts,
         found.scope.ranks,
         revised.impact,

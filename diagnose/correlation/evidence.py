@@ -7,6 +7,7 @@ from typing import Final
 
 from diagnose.correlation.moments import Entry, Moment
 from diagnose.correlation.story import Story
+from schemas.captures import Capture
 from schemas.signal import Signal
 from schemas.signature import Signature
 from schemas.vocabulary import Culprit
@@ -77,7 +78,7 @@ def findings(story: Story, resolve: Resolve) -> list[Finding]:
     grouped: dict[tuple[object, ...], list[Entry]] = {}
     for entry in _without_covered(story.faults, resolve):
         signature = resolve(entry.signal.signature)
-        state = story.went_on_after(entry.last), story.began_after(entry.last)
+        state = _survived(signature, entry, story), story.began_after(entry.last)
         grouped.setdefault((signature.id, _identity(signature, entry.signal), *state), []).append(entry)
     return [
         Finding(
@@ -85,6 +86,13 @@ def findings(story: Story, resolve: Resolve) -> list[Finding]:
         )
         for key, entries in grouped.items()
     ]
+
+
+def _survived(signature: Signature, entry: Entry, story: Story) -> bool:
+    """Tell whether a run got over something: it went on, or, where a detector watches it, all is well again."""
+    if signature.detect is not None:
+        return Capture.OVER in entry.signal.captures
+    return story.went_on_after(entry.last)
 
 
 def _identity(signature: Signature, signal: Signal) -> tuple[object, ...]:

@@ -9,6 +9,7 @@ from diagnose.correlation.comparing import compared, unsaid
 from diagnose.correlation.evidence import Finding, Resolve, findings
 from diagnose.correlation.moments import Entry
 from diagnose.correlation.ranking import Ranker, Ranking
+from diagnose.correlation.states import ails
 from diagnose.correlation.story import Story
 from schemas.signal import Signal
 from schemas.vocabulary import Kind, Outcome, Severity
@@ -49,7 +50,7 @@ class Judge:
             where = f"{success.signal.source}:{success.signal.last.line}"
             reason = f"{self._resolve(success.signal.signature).title} ({where})"
             return Judged(story, Outcome.SUCCEEDED, reason, tuple(seen), None)
-        ranking = Ranker(seen, self._graph).ranking()
+        ranking = Ranker(seen, self._graph, story.last_progress).ranking()
         if ranking is None and (bad := _gone_bad(story, seen) or unsaid(seen)):
             return Judged(story, Outcome.FAILED, bad.signature.title, tuple(seen), Ranking(bad, (), ()))
         if ranking is None:
@@ -66,7 +67,7 @@ class Judge:
     def _condemned(self, story: Story, seen: Sequence[Finding], verdict: Entry) -> Judged:
         """Return the judgement of an attempt that says itself that it failed: the verdict's finding is not healed."""
         final = [replace(f, healed=False, before_start=False) if verdict in f.entries else f for f in seen]
-        ranking = Ranker(final, self._graph).ranking()
+        ranking = Ranker(final, self._graph, story.last_progress).ranking()
         assert ranking is not None
         return Judged(story, Outcome.FAILED, ranking.cause.signature.title, tuple(final), ranking)
 
@@ -83,7 +84,8 @@ def _survived(ranking: Ranking, ends: Mapping[str, int]) -> bool:
 def _gone_bad(story: Story, seen: Sequence[Finding]) -> Finding | None:
     """Return the finding of a loss that was NaN again and again to the end: the run advanced, but to nowhere."""
     last = max((e.last for e in story.progress), key=lambda moment: moment.order, default=None)
-    bad = [f for f in seen if f.fault == "training.loss_nan" and (last is None or not last.after(f.last))]
+    nans = (f for f in seen if f.fault == "training.loss_nan" and not ails(f))
+    bad = [f for f in nans if (last is None or not last.after(f.last))]
     return min((f for f in bad if f.count > 1), key=lambda f: f.first.first.order, default=None)
 
 

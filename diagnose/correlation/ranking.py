@@ -1,6 +1,6 @@
 """Ranking: which finding explains which, and which of those that nothing explains is why the attempt ended."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
@@ -9,7 +9,8 @@ from diagnose.correlation.causes import CauseGraph
 from diagnose.correlation.evidence import Finding
 from diagnose.correlation.moments import SKEW_S, Moment
 from schemas.captures import Capture
-from schemas.vocabulary import Culprit
+from schemas.faults import fault_classes
+from schemas.vocabulary import Culprit, Layer
 
 LATENESS_S: Final = 60.0
 """A record that confirms an earlier sign may be this much later than it."""
@@ -18,6 +19,7 @@ LATENESS_LINES: Final = 200
 FORGOTTEN_S: Final = 1800.0
 """An error this long before the end, with nothing in between, is hardly why a run ended."""
 
+MACHINES: Final = frozenset({Layer.HARDWARE, Layer.DRIVER, Layer.HOST, Layer.STORAGE})
 MOST: Final = 300
 """So many faults of an attempt are weighed against each other."""
 
@@ -43,10 +45,11 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Ranker:
-    """Ranks the findings of one attempt."""
+    """Ranks the findings of one attempt. `progress` is the last moment of progress in each stream."""
 
     findings: Sequence[Finding]
     graph: CauseGraph
+    progress: Mapping[str, Moment] = field(default_factory=dict)
     _known: dict[tuple[str, str], bool] = field(default_factory=dict)
 
     @cached_property
@@ -75,7 +78,9 @@ class Ranker:
         """Tell whether one finding can have led to another, their order in time included."""
         if not self._can_follow(cause, consequence):
             return False
-        if not cause.first.first.after(consequence.first.first, SKEW_S) or _waited_for(cause, consequence):
+        if consequence.signature.detect is not None and cause.signature.detect is None:
+            return _in_time(cause, consequence)
+        if not cause.first.first.after(consequence.first.first, SKEW_S):
             return True
         both_ways = self._can_follow(consequence, cause)
         return cause.fault in self.graph.confirms_late and not both_ways and self._soon(consequence, cause)
@@ -116,7 +121,8 @@ class Ranker:
         begin = min(known, default=0.0)
 
         def key(finding: Finding) -> tuple[object, ...]:
-            late = (broke_s(finding) or begin) > begin + SKEW_S
+            worked_out = finding.signature.detect is not None  # it begins before anything is said
+            late = worked_out or (broke_s(finding) or begin) > begin + SKEW_S
             return late, *self._place(finding)
 
         return key
@@ -141,15 +147,21 @@ class Ranker:
         """Tell whether a warning is near enough to a fault to have led to it: on its host and in time."""
         if warning.signature.severity.rank == 0:
             return False
+        if fault.signature.detect is not None:
+            return _in_time(warning, fault)
+        if _says_itself(fault) and fault_classes()[warning.fault].layer not in MACHINES:
+            return False
         waited = self._is_symptom(fault)
         if not waited and not self.graph.leads_to(warning.signature, fault.signature):
             return False
         if not waited and warning.hosts and fault.hosts and not set(warning.hosts) & set(fault.hosts):
             return False
-        broke, time_s = broke_s(fault), warning.last.time_s
-        if broke is None or time_s is None:
-            return not waited
-        return abs(broke - time_s) <= (STALLED_S if waited else WARNED_S)
+        broke, begun, ended = broke_s(fault), warning.first.first.time_s, warning.last.time_s
+        if broke is None or begun is None or ended is None or not fault.first.first.exact:
+            near = warning.last.stream == fault.first.first.stream
+            return not waited and near and fault.first.first.line - warning.last.line <= LATENESS_LINES
+        apart_s = max(begun - broke, broke - ended, 0.0)  # a warning that is said again and again lasts
+        return apart_s <= (STALLED_S if waited else WARNED_S)
 
     def _soon(self, sign: Finding, record: Finding) -> bool:
         early, late = sign.first.first, record.first.first
@@ -160,12 +172,22 @@ class Ranker:
     def _is_symptom(self, finding: Finding) -> bool:
         return finding.fault in self.graph.symptoms
 
+    def _depth(self, finding: Finding) -> int:
+        """Return how vague a symptom is, 0 for what is none."""
+        return self.graph.vagueness.get(finding.fault, 0)
+
+    def _outrun(self, finding: Finding) -> bool:
+        """Tell whether its own log tells of progress after it, be it ever so little."""
+        progress = self.progress.get(finding.last.stream)
+        return progress is not None and progress.after(finding.last)
+
     def _place(self, finding: Finding) -> tuple[object, ...]:
         """Return the key by which causes are sorted, the likeliest first."""
         return (
             finding.before_start,
-            self._is_symptom(finding),
+            self._depth(finding),
             finding.signature.generic,
+            self._outrun(finding),
             finding.signature.detect is not None,  # what was said outranks what was worked out
             self._forgotten(finding),
             self._away_from_the_break(finding),
@@ -206,12 +228,20 @@ class Ranker:
         return min((t for f in timeouts if (t := broke_s(f)) is not None), default=None)
 
 
-def _waited_for(timeout: Finding, silence: Finding) -> bool:
-    """Tell whether a collective's timeout points to the moment at which a silence began."""
-    broke, since = broke_s(timeout), silence.first.first.time_s
-    if timeout.fault != "comm.collective_timeout" or not silence.signature.detect or broke is None or since is None:
-        return False
-    return broke - since <= STALLED_S
+def _says_itself(finding: Finding) -> bool:
+    """Tell whether a finding is a program's own error that says what is wrong: no other program's trouble led to it."""
+    return fault_classes()[finding.fault].layer is Layer.SOFTWARE
+
+
+def _in_time(cause: Finding, silence: Finding) -> bool:
+    """Tell whether a cause was said before a silence that began after the last line of progress was too long.
+
+    What was said of a wait, such as a collective's timeout, counts from when that began.
+    """
+    broke, since = broke_s(cause), silence.first.first.time_s
+    if broke is None or since is None:
+        return True
+    return broke <= since + (silence.first.signal.pause_s or 0.0) + SKEW_S
 
 
 def _vague(finding: Finding) -> bool:

@@ -16,7 +16,9 @@ from diagnose.correlation.difference import Wanted, changes, opening
 from diagnose.correlation.evidence import Resolve
 from diagnose.correlation.silence import HANG, Heard, Silence, due_s
 from diagnose.correlation.telling import Teller, Told
+from diagnose.correlation.whereabouts import whereabouts
 from diagnose.learning.record import Record, record_of, weighed
+from schemas.detect import Score
 from schemas.events import Event
 from schemas.history import Happening, IncidentHistory, IncidentMerged, IncidentResolved, State
 from schemas.signal import derived_id
@@ -27,6 +29,7 @@ Spot = tuple[str, str, int]
 
 GONE: Final = "what it rested on has found another explanation"
 MOVES: Final = "the run makes progress again"
+LIKE_PEERS: Final = "its numbers are those of its peers again"
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Correlator:
             said += self._about(cluster, one, owners.pop(at, []))
         for incident in owners.pop(-1, []):
             if incident.state is State.OPEN:
-                said += _events(cluster, incident, [IncidentResolved(reason=_why_gone(incident))])
+                said += _events(cluster, incident, [IncidentResolved(reason=self._why_gone(incident))])
         return [*said, *_judged(cluster)]
 
     def due_s(self, cluster: Cluster) -> float | None:
@@ -111,10 +114,12 @@ class Correlator:
 
     def _told(self, cluster: Cluster) -> Iterator[tuple[str | None, list[Told]]]:
         """Yield what happened to each component that has signals, looking anew only at what has changed."""
-        signals = {source: list(own.values()) for source, own in cluster.signals.items()}
+        read = cluster.sources.values()
+        known_at = whereabouts(read, (s for own in cluster.signals.values() for s in own.values()))
+        signals = {source: [known_at.of(s) for s in own.values()] for source, own in cluster.signals.items()}
         known, self._known = self._known, {}
         heard = Heard(cluster.time_s, cluster.moved_s, frozenset(_said_hangs(cluster)))
-        for component in components(cluster.sources.values(), signals, cluster.placements):
+        for component in components([known_at.at(s) for s in read], signals, cluster.placements):
             if not component.told.signals:
                 continue
             key, state = (component.job, component.members), _fingerprint(component)
@@ -134,6 +139,15 @@ class Correlator:
         teller = Teller(component.told, self.resolve, cause_graph(), heard)
         told = [one for one in teller.told() if one.ranking is not None]
         return _Looked(state, told, teller.waits_for)
+
+    def _why_gone(self, incident: IncidentHistory) -> str:
+        signature = incident.diagnosed.diagnosis.signature if incident.diagnosed else ""
+        try:
+            detect = self.resolve(signature).detect
+        except KeyError:  # a rule that is not there any more
+            return GONE
+        compares = detect is not None and detect.score is Score.PEERS
+        return MOVES if signature == HANG else LIKE_PEERS if compares else GONE
 
     def _is_due(self, cluster: Cluster, silence: Silence | None) -> bool:
         at_s = due_s(silence, cluster.sources.values(), cluster.moved_s) if silence else None
@@ -159,11 +173,6 @@ def _said_hangs(cluster: Cluster) -> Iterator[tuple[str, int]]:
         for evidence in incident.evidence.values() if incident.state is not State.RESOLVED else ():
             if evidence.signature == HANG:
                 yield evidence.first.source, evidence.first.offset_bytes
-
-
-def _why_gone(incident: IncidentHistory) -> str:
-    diagnosed = incident.diagnosed
-    return MOVES if diagnosed and diagnosed.diagnosis.signature == HANG else GONE
 
 
 def _spots(told: Told) -> Iterator[Spot]:

@@ -7,6 +7,7 @@ from diagnose.correlation.diagnosis import Cast
 from diagnose.correlation.jobs import Job
 from diagnose.correlation.judgement import Judged
 from diagnose.correlation.moments import Entry
+from diagnose.correlation.placement import Placed
 from diagnose.correlation.places import date, first_place, last_place
 from schemas.captures import Capture
 from schemas.incident import Attempt, Lane, Progress, Run
@@ -30,14 +31,18 @@ def run_of(name: str, job: Job, cast: Cast, entries: Sequence[Entry], judged: Se
     )
 
 
-def cast_of(job: Job) -> Cast:
+def cast_of(known: Placed) -> Cast:
     """Return who took part in a job."""
-    heard: list[SourceRead | Signal] = [*job.sources, *job.signals]
+    heard: list[SourceRead | Signal] = [*known.job.sources, *known.job.signals]
     ranks = {s.rank for s in heard if s.rank is not None}
-    host_of = {s.rank: s.host for s in heard if s.rank is not None and s.host}
+    host_of = {s.rank: s.host for s in heard if s.rank is not None and s.host} | dict(known.host_of)
     if ranks and 2 * len(ranks) > max(ranks) + 1:
         ranks |= set(range(max(ranks)))  # a rank of which nothing was heard is there all the same
-    return Cast(host_of=host_of | _neighbours(ranks - set(host_of), host_of), ranks=tuple(sorted(ranks)))
+    return Cast(
+        host_of=host_of | _neighbours(ranks - set(host_of), host_of),
+        ranks=tuple(sorted(ranks)),
+        hosts=frozenset(known.hosts),
+    )
 
 
 def _neighbours(silent: Iterable[int], host_of: Mapping[int, str]) -> dict[int, str]:

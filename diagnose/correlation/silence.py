@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from diagnose.correlation.causes import CauseGraph
 from diagnose.correlation.evidence import Finding, Resolve
 from diagnose.correlation.moments import in_order
 from diagnose.correlation.story import Story
@@ -45,6 +44,11 @@ class Heard:
     moved_s: Mapping[str, float] = field(default_factory=dict)
     said: frozenset[tuple[str, int]] = frozenset()
 
+
+LAST_WORDS: Final = frozenset(
+    {"comm.collective_timeout", "comm.peer_reset", "scheduler.time_limit", "scheduler.cancelled", "training.hang"}
+)
+"""Faults that are said of a run that has been waiting."""
 
 NOTHING: Final = Heard()
 
@@ -82,6 +86,8 @@ class Silence:
             provenance=self.since.provenance,
             vouched=self.since.vouched,
             attested=self.since.attested,
+            pace_s=self.since.pace_s,
+            pause_s=self.deadline_s - (self.since.last.time_s or self.deadline_s),
         )
         return Finding(self.detector, tuple(in_order([signal])), healed=False, before_start=False)
 
@@ -97,8 +103,9 @@ def silence(story: Story, sources: Sequence[SourceRead], resolve: Resolve) -> Si
     if not paced or any(_finished(signal) for signal in paced.values()):
         return None
     read = {source.source: source for source in sources}
-    moves = [entry for entry in story.progress if entry.signal.last.time_s is not None]
-    last = max(moves, key=lambda entry: entry.last.order).signal
+    last = max(story.progress, key=lambda entry: entry.last.order).signal
+    if not last.last.timed:
+        return None
     main = paced.get(last.source) or max(paced.values(), key=lambda signal: (signal.last.time_s or 0.0, signal.id))
     assert last.last.time_s is not None
     waits_s = max(patience_s(detector.detect, main.pace_s or 0.0), PAUSES * (main.pause_s or 0.0))
@@ -107,9 +114,7 @@ def silence(story: Story, sources: Sequence[SourceRead], resolve: Resolve) -> Si
     return Silence(last, last.last.time_s + waits_s, tuple(sorted(paced)), detector, _first_to_stop(paced.values()))
 
 
-def too_long(
-    found: Silence, story: Story, sources: Sequence[SourceRead], heard: Heard, graph: CauseGraph, *, final: bool
-) -> bool:
+def too_long(found: Silence, story: Story, sources: Sequence[SourceRead], heard: Heard, *, final: bool) -> bool:
     """Tell whether the silence has lasted too long, as far as the run was heard of.
 
     Of an attempt that is not the `final` one only what was said before is known: its end is the next one's beginning.
@@ -119,7 +124,7 @@ def too_long(
     if not final:
         return False
     if heard.now_s is None:
-        return _outlived(found, story, graph)
+        return _outlived(found, story)
     at_s = due_s(found, sources, heard.moved_s)
     return at_s is not None and heard.now_s >= at_s
 
@@ -142,7 +147,7 @@ def _paced(story: Story, detect: Detect) -> dict[str, Signal]:
     found: dict[str, Signal] = {}
     for entry in story.progress:
         signal = entry.signal
-        if signal.pace_s is None or signal.count < detect.least or signal.last.time_s is None:
+        if signal.pace_s is None or signal.count < detect.least or not signal.last.timed:
             continue
         known = found.get(signal.source)
         if known is None or signal.count > known.count:
@@ -200,9 +205,9 @@ def _common(behind: Sequence[Signal]) -> Signal | None:
     return behind[0].model_copy(update={"rank": None}) if len(hosts) == 1 and None not in hosts else None
 
 
-def _outlived(found: Silence, story: Story, graph: CauseGraph) -> bool:
-    """Tell whether something that only follows from a fault was said after the deadline: the run was still there."""
-    later = (entry for entry in story.faults if entry.signal.fault in graph.anything and not _of_anyone(entry.signal))
+def _outlived(found: Silence, story: Story) -> bool:
+    """Tell whether ranks that waited, or who put an end to them, spoke after the deadline: the run was still there."""
+    later = (entry for entry in story.faults if entry.signal.fault in LAST_WORDS and not _of_anyone(entry.signal))
     return any((entry.last.time_s or 0.0) >= found.deadline_s for entry in later if entry.signal.signature != HANG)
 
 

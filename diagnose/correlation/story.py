@@ -41,6 +41,11 @@ class Story:
         """Tell whether a start was reported well after a moment: what failed before was a step before the run."""
         return self._started.well_after(moment)
 
+    @property
+    def last_progress(self) -> Mapping[str, Moment]:
+        """Return the last moment of progress in each stream."""
+        return self._progressed.by_stream
+
     @cached_property
     def _progressed(self) -> "_Latest":
         return _Latest.of(self.progress)

@@ -10,9 +10,11 @@ from diagnose.correlation.evidence import Finding, Resolve
 from diagnose.correlation.jobs import Job
 from diagnose.correlation.judgement import Judge, Judged
 from diagnose.correlation.moments import Entry, in_order
+from diagnose.correlation.placement import placed
 from diagnose.correlation.ranking import Ranking
 from diagnose.correlation.runs import cast_of, run_of
 from diagnose.correlation.silence import NOTHING, Heard, Silence, silence, too_long
+from diagnose.correlation.states import ails, grounds
 from diagnose.correlation.story import Story, attempts
 from diagnose.correlation.strangers import compared_levels
 from schemas.captures import Capture
@@ -20,6 +22,7 @@ from schemas.faults import fault_classes
 from schemas.incident import Blamed, Diagnosis, Evidence, Incident, Role, Run, Scope
 from schemas.vocabulary import Culprit, Impact, Kind, Layer, Outcome, Severity
 
+_WORSE: Final = (Impact.NONE, Impact.DEGRADED, Impact.FAILED)
 ASIDES: Final = 20
 """How many incidents that did not end a run are reported for it."""
 STEP_DIGITS: Final = 16
@@ -80,10 +83,11 @@ class Teller:
 
         `waits_for` is since when nothing moves in the last attempt, if that may become a hang.
         """
-        self.job = job
+        known = placed(job)
+        self.job = job = known.job
         self._graph = graph
         self._entries = in_order(job.signals)
-        self._cast: Cast = cast_of(job)
+        self._cast: Cast = cast_of(known)
         self.waits_for: Silence | None = None
         self._judged: list[Judged] = []
         self._casts: dict[int, Cast] = {}
@@ -91,7 +95,7 @@ class Teller:
         for story, ends in zip(stories, _ends(job, stories), strict=True):
             found = silence(story, job.sources, resolve)
             final = story is stories[-1]
-            lasted = found is not None and too_long(found, story, job.sources, heard, graph, final=final)
+            lasted = found is not None and too_long(found, story, job.sources, heard, final=final)
             worked_out = [found.finding()] if found and lasted else []
             worked_out += compared_levels(job.sources, resolve) if final else []
             self._judged.append(judge.judged(story, ends, worked_out))
@@ -115,11 +119,12 @@ class Teller:
                 found.append(self._told(at, judged.ranking, impact, over, lost))
             elif final and judged.outcome is Outcome.INCOMPLETE and judged.story.of(Kind.START, Kind.PROGRESS):
                 found.append(Told(self.job.name, at, Impact.NONE, _unknown(judged.reason), None))
-            for aside in self._asides(judged):
-                over = self._went_on(at) or ("the run went on after it" if aside.healed else None)
+            for aside, states in grounds(self._asides(judged), judged.findings, self._graph):
+                over = self._went_on(at) or ("the run went on after it" if aside.healed and not states else None)
                 if judged.outcome is Outcome.SUCCEEDED:
                     over = over or "the run succeeded"
-                found.append(self._told(at, Ranking(aside, (), ()), _harm(aside, judged), over))
+                impact = max((_harm(one, judged) for one in (aside, *states)), key=_WORSE.index)
+                found.append(self._told(at, Ranking(aside, (), states, states), impact, over))
         return found
 
     def _told(self, attempt: int, ranking: Ranking, impact: Impact, over: str | None, lost: int | None = None) -> Told:
@@ -149,7 +154,7 @@ class Teller:
         """Return what went wrong without ending the attempt: one finding for each signature, the worst first."""
         ranking = judged.ranking
         told = {id(f) for f in (ranking.cause, *ranking.symptoms, *ranking.alternatives)} if ranking else set()
-        rest = [f for f in judged.findings if id(f) not in told and (f.serious or _is_hardware(f) or _ails(f))]
+        rest = [f for f in judged.findings if id(f) not in told and (f.serious or _is_hardware(f) or ails(f))]
         covered = {f.signature.id for f in judged.findings if id(f) in told}
         worst: dict[str, Finding] = {}
         for f in rest:
@@ -160,8 +165,8 @@ class Teller:
 
     def _stands_for(self, one: Finding, other: Finding) -> bool:
         """Tell whether one aside is enough of two: it explains the other, and comes first where that goes both ways."""
-        if not self._graph.explains(one.signature, other.signature):
-            return False
+        if not self._graph.explains(one.signature, other.signature) or (ails(other) and not ails(one)):
+            return False  # what a run suffers from is told under its grounds
         mutual = self._graph.explains(other.signature, one.signature)
         return not mutual or one.first.first.order < other.first.first.order
 
@@ -234,14 +239,9 @@ def _harm(finding: Finding, judged: Judged) -> Impact:
     success = judged.story.success
     if success and finding.first.first.after(success.last):
         return Impact.NONE
-    if _ails(finding):
+    if ails(finding):
         return Impact.NONE if finding.healed else Impact.DEGRADED
     return Impact.DEGRADED if finding.serious and finding.healed and _is_hardware(finding) else Impact.NONE
-
-
-def _ails(finding: Finding) -> bool:
-    """Tell whether a finding is a state that a run is in, as detectors find it, and no event that it may die of."""
-    return finding.signature.detect is not None and not finding.serious
 
 
 def _is_hardware(finding: Finding) -> bool:

@@ -13,6 +13,9 @@ import numpy as np
 
 from schemas.detect import Detect, Score
 
+COMPARING: Final = frozenset({Score.RATIO, Score.DEVIATION, Score.SHIFT})
+"""Scores that compare a value with what was usual before it."""
+
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
 SIGMA: Final = 1.4826
@@ -132,6 +135,20 @@ _SCORES: Final[dict[Score, _Scoring]] = {
     Score.SHIFT: _shift,
     Score.TIME_LEFT: _time_left,
 }
+
+
+def usual(detect: Detect, values: Numbers, count: int) -> Numbers:
+    """Return what was usual before each of the last `count` points, for scores that compare with that; NaN for others.
+
+    It is the median of the window before; for `shift`, of the window before the last few points.
+    """
+    if detect.score not in COMPARING:
+        return np.full(count, np.nan)
+    late = detect.recent if detect.score is Score.SHIFT else 0
+    earlier = values[: max(0, len(values) - late)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return _usual(detect, np.append(earlier, np.nan) if late else values, count)[0]
 
 
 def reach(detect: Detect) -> int:

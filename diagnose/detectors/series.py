@@ -5,14 +5,14 @@ Points come in their order, in batches of any size; how they were cut makes no d
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import inf, isnan, nan
+from math import inf, isfinite, isnan, nan
 from typing import Any, Final
 
 import numpy as np
 import orjson
 from pydantic import ConfigDict, TypeAdapter
 
-from diagnose.detectors.scores import Numbers, reach, scored
+from diagnose.detectors.scores import COMPARING, Numbers, reach, scored, usual
 from schemas.detect import Detect, Score
 
 Detectors = Mapping[str, Detect]
@@ -37,13 +37,16 @@ class Point:
 class Episode:
     """A time during which a detector's score was out of bounds: its first and last point, and how many there were.
 
-    `said` is what the score was when it fired, in words for people.
+    `said` is what the score was when it fired, in words for people; `usual` what the values were compared with then.
     """
+
+    __pydantic_config__ = _NAMED
 
     first: Point
     last: Point
     count: int
     said: str
+    usual: float = nan
 
 
 @dataclass(slots=True)
@@ -82,8 +85,9 @@ class Series:
         for name, detect in detectors.items():
             watch = self.watches.setdefault(name, Watch())
             scores = scored(detect, times, values, len(points))
-            for episode in _watched(watch, detect, metric, points, scores):
-                yield name, episode
+            if watch.streak or watch.open or _any_out(detect, scores):
+                median = usual(detect, values, len(points))
+                yield from ((name, episode) for episode in _watched(watch, detect, metric, points, scores, median))
         kept = max((least, *map(reach, detectors.values())))
         del self.times_s[:-kept], self.values[:-kept]
 
@@ -93,14 +97,16 @@ class Series:
         return Series([*self.times_s], [*self.values], watches)
 
 
-def _watched(watch: Watch, detect: Detect, metric: str, points: Sequence[Point], scores: Numbers) -> Iterable[Episode]:
+def _watched(
+    watch: Watch, detect: Detect, metric: str, points: Sequence[Point], scores: Numbers, median: Numbers
+) -> Iterable[Episode]:
     """Let a watch see scored points; return the episodes that have begun or grown, each once."""
-    if not watch.streak and watch.open is None and not _any_out(detect, scores):
-        return ()
     grown: dict[int, Episode] = {}
-    for point, score in zip(points, scores.tolist(), strict=True):
-        episode = _seen(watch, detect, metric, point, score)
+    for point, score, before in zip(points, scores.tolist(), median.tolist(), strict=True):
+        episode = _goes_on(watch, detect, point, score) if watch.open else _begins(watch, detect, metric, point, score)
         if episode is not None:
+            if isnan(episode.usual):
+                episode.usual = before
             grown[id(episode)] = episode
     return grown.values()
 
@@ -111,18 +117,23 @@ def _any_out(detect: Detect, scores: Numbers) -> bool:
         return bool((above is not None and np.any(scores > above)) or (below is not None and np.any(scores < below)))
 
 
-def _seen(watch: Watch, detect: Detect, metric: str, point: Point, score: float) -> Episode | None:
-    """Let a watch see one point; return the episode that has begun or grown by it."""
+def _goes_on(watch: Watch, detect: Detect, point: Point, score: float) -> Episode | None:
+    """Let an open episode see one point; return it if it has grown."""
+    assert watch.open is not None
+    if isnan(score) and not isfinite(point.value):
+        return None
+    if _is_back(detect, point.value, score, watch.open.usual):
+        watch.streak, watch.began, watch.open = 0, None, None
+        return None
+    watch.open.last, watch.open.count = point, watch.open.count + 1
+    return watch.open
+
+
+def _begins(watch: Watch, detect: Detect, metric: str, point: Point, score: float) -> Episode | None:
+    """Let a watch see one point; return the episode that begins with it."""
     if isnan(score):
         return None
-    out = _is_out(detect, score)
-    if watch.open is not None:
-        if not out and _is_back(detect, score):
-            watch.streak, watch.began, watch.open = 0, None, None
-            return None
-        watch.open.last, watch.open.count = point, watch.open.count + 1
-        return watch.open
-    if not out:
+    if not _is_out(detect, score):
         watch.streak, watch.began = 0, None
         return None
     watch.streak, watch.began = watch.streak + 1, watch.began or point
@@ -136,16 +147,23 @@ def _is_out(detect: Detect, score: float) -> bool:
     return (detect.above is not None and score > detect.above) or (detect.below is not None and score < detect.below)
 
 
-def _is_back(detect: Detect, score: float) -> bool:
+def _is_back(detect: Detect, value: float, score: float, usual_value: float) -> bool:
+    """Tell whether a fault is over; one of values that were compared, when they are again what was usual before it."""
+    if detect.score is Score.RATIO and usual_value > 0:
+        score = value / usual_value
+    elif detect.score in COMPARING and isfinite(usual_value):
+        return abs(value - usual_value) <= detect.change / 2 * abs(usual_value)
     if detect.until is None:
-        return True
+        return not _is_out(detect, score)
     return score <= detect.until if detect.above is not None else score >= detect.until
 
 
 def _lasted(detect: Detect, began: Point, now: Point) -> bool:
     if not detect.for_s:
         return True
-    return began.time_s is not None and now.time_s is not None and now.time_s - began.time_s >= detect.for_s
+    if began.time_s is None or now.time_s is None:
+        return True  # lines tell no times: the points in a row have to do
+    return now.time_s - began.time_s >= detect.for_s
 
 
 def _said(detect: Detect, metric: str, point: Point, score: float) -> str:

@@ -15,7 +15,7 @@ from schemas.record import Formats, Origin, Source
 from schemas.signature import Signature
 from schemas.vocabulary import Kind, Provenance
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Rises when what is kept changes: a state of another version is read from the log anew."""
 
 Kept = dict[str, Any]
@@ -65,6 +65,7 @@ def restored(state: Kept, resolve: Resolve) -> SourceStream:
 def _fold(fold: SourceFold) -> Kept:
     return {
         "faults": [[_plain(key), [_span(span) for span in spans]] for key, spans in fold.faults.items()],
+        "places": [[_plain(key), _span(span)] for key, span in fold.places.items()],
         "chapters": [[n, [[s, _span(span)] for s, span in own.items()]] for n, own in fold.chapters.items()],
         "uncounted": dict(fold.uncounted),
         "moved": fold.moved,
@@ -77,6 +78,7 @@ def _fold(fold: SourceFold) -> Kept:
 def _folded(state: Kept, resolve: Resolve) -> SourceFold:
     return SourceFold(
         faults={_key(key): [_spanned(span, resolve) for span in spans] for key, spans in state["faults"]},
+        places={_key(key): _spanned(span, resolve) for key, span in state["places"]},
         chapters={n: {s: _spanned(span, resolve) for s, span in own} for n, own in state["chapters"]},
         uncounted=Counter(state["uncounted"]),
         moved=state["moved"],
@@ -90,7 +92,7 @@ def _measuring(measuring: Measuring) -> Kept:
     return {
         "series": [[_plain(key), series.kept(own)] for key, own in measuring.series.items()],
         "detected": [
-            [_plain(key), [[_hit(one.first), _hit(one.last), one.count] for one in own]]
+            [_plain(key), [[_hit(one.first), _hit(one.last), one.count, one.over] for one in own]]
             for key, own in measuring.detected.items()
         ],
         "counts": measuring.counts,
@@ -105,7 +107,7 @@ def _measured(state: Kept, resolve: Resolve) -> Measuring:
     return Measuring(
         series={_key(key): series.restored(own) for key, own in state["series"]},
         detected={
-            _key(key): [Detected(_hitted(first, resolve), _hitted(last, resolve), count) for first, last, count in own]
+            _key(key): [Detected(_hitted(a, resolve), _hitted(b, resolve), count, over) for a, b, count, over in own]
             for key, own in state["detected"]
         },
         counts=state["counts"],

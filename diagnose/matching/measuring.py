@@ -4,7 +4,7 @@ It is the state behind a fold of signals: which source it is and how it was cut 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import isfinite
 from statistics import median
@@ -13,6 +13,7 @@ from typing import Final
 from diagnose.detectors.series import Episode, Point, Series
 from diagnose.matching.lines import Hit
 from diagnose.matching.readings import Measurement, Reading
+from schemas.captures import Capture
 from schemas.detect import Score
 from schemas.record import Decoder, Origin
 from schemas.signal import Level
@@ -33,17 +34,18 @@ LEVEL_POINTS: Final = 16
 LEVELS: Final = 64
 """How many levels a source tells."""
 
-Key = tuple[str, str | None, int | None, int | None, str | None]
-"""Which series it is: metric, host, rank, GPU, job."""
+Key = tuple[str, str | None, int | None, int | None, str | None, str]
+"""Which series it is: metric, host, rank, GPU, job, and whose lines tell it: a validation has steps of its own."""
 
 
 @dataclass(slots=True)
 class Detected:
-    """An episode as two hits on the lines of its first and its last point."""
+    """An episode as two hits on the lines of its first and its last point; `over` when there were better ones since."""
 
     first: Hit
     last: Hit
     count: int
+    over: bool = False
 
 
 @dataclass(slots=True)
@@ -87,7 +89,7 @@ class Measuring:
         """Return a state that can go on without changing this one."""
         return Measuring(
             series={key: series.copy() for key, series in self.series.items()},
-            detected={key: [Detected(d.first, d.last, d.count) for d in own] for key, own in self.detected.items()},
+            detected={key: [replace(one) for one in own] for key, own in self.detected.items()},
             counts=dict(self.counts),
             paces={name: [*own] for name, own in self.paces.items()},
             longest_s=dict(self.longest_s),
@@ -97,9 +99,11 @@ class Measuring:
         )
 
     def found(self) -> Iterator[Detected]:
-        """Yield what detectors have found."""
+        """Yield what detectors have found; the last hit of what is over says so."""
         for own in self.detected.values():
-            yield from own
+            for one in own:
+                last = replace(one.last, captures=(*one.last.captures, (Capture.OVER.value, "yes")))
+                yield replace(one, last=last) if one.over else one
 
     def pace_s(self, signature: str) -> float | None:
         """Return the median time from one line of progress to the next, in seconds; `None` where it is not known."""
@@ -118,11 +122,11 @@ class Measuring:
     def levels(self) -> tuple[Level, ...]:
         """Return where the series stand that are compared with those of other sources."""
         found = []
-        for (metric, host, rank, gpu, _), series in sorted(self.series.items(), key=lambda item: repr(item[0])):
+        for (metric, host, rank, gpu, *_), series in sorted(self.series.items(), key=lambda item: repr(item[0])):
             recent = [value for value in series.values[-LEVEL_POINTS:] if isfinite(value)]
             if not recent or not isfinite(series.times_s[-1]):
                 continue
-            place = {"host": host, "rank": rank, "gpu": gpu, "time_s": series.times_s[-1]}
+            place = {"host": host, "rank": rank, "gpu": gpu, "time_s": series.times_s[-1], "points": len(recent)}
             for name in self.compared.get(metric, ()):
                 found.append(Level(detector=name, metric=metric, value=median(recent), **place))
         return tuple(found[:LEVELS])
@@ -135,12 +139,12 @@ class Measuring:
             assert isinstance(reading, Reading), "what was taken is read before it is looked at"
             self._pace(measurement.signature, reading, before)
             for metric, value in reading.values:
-                told.setdefault(_key(metric, reading.origin), []).append((reading, value))
+                told.setdefault(_key(metric, reading.origin, measurement.signature), []).append((reading, value))
         for key, points in told.items():
             self._detect(key, points, measurement.detectors.get(key[0], {}))
 
     def _pace(self, signature: str, reading: Reading, before: int) -> None:
-        if reading.origin.time_s is not None:
+        if reading.timed and reading.origin.time_s is not None:
             own = self.paces.setdefault(signature, [])
             own.append((reading.origin.time_s, before + reading.ordinal))
             del own[:-PACES]
@@ -159,6 +163,10 @@ class Measuring:
         watching = {name: s.detect for name, s in detectors.items() if s.detect and name not in peers}
         for name, episode in self.series.setdefault(key, Series()).take(key[0], points, watching, LEVEL_POINTS):
             self._fired(detectors[name], key, episode)
+        for name in watching:
+            going_on = self.series[key].watches[name].open
+            for one in self.detected.get((name, key), ()):
+                one.over = going_on is None or one.last.offset != going_on.last.offset
 
     def _fired(self, detector: Signature, key: Key, episode: Episode) -> None:
         """Note an episode that has begun or grown."""
@@ -177,12 +185,12 @@ def _compares(signature: Signature) -> bool:
     return signature.detect is not None and signature.detect.score is Score.PEERS
 
 
-def _key(metric: str, origin: Origin) -> Key:
-    return metric, origin.host, origin.rank, origin.gpu, origin.job
+def _key(metric: str, origin: Origin, signature: str) -> Key:
+    return metric, origin.host, origin.rank, origin.gpu, origin.job, signature
 
 
 def _hit(detector: Signature, key: Key, point: Point, said: str) -> Hit:
-    _, host, rank, gpu, job = key
+    _, host, rank, gpu, job, _ = key
     return Hit(
         signature=detector,
         offset=point.offset,

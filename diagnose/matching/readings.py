@@ -49,8 +49,8 @@ class Pitch:
 LIVE: Final = Pitch(1, ())
 """A source that is followed: every line."""
 
-WHOLE: Final = Pitch(2048, ((0, 16 << 10), (4 << 20, 128 << 10), (64 << 20, 1 << 20)))
-"""A source that is read as a whole: an eighth of its beginning, and less and less of the rest."""
+WHOLE: Final = Pitch(2048, ((64 << 10, 16 << 10), (4 << 20, 128 << 10), (64 << 20, 1 << 20)))
+"""A source that is read as a whole: all of its beginning, and less and less of the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +85,20 @@ class Sample:
                 values = _values(self.signature.values, message) | values
                 told = origin_of(captures).over(told)
         origin = timed(decoded.origin, self.behind + self.segment, len(self.behind), decoder)
-        return Reading(self.offset, self.line, self.ordinal, told.over(origin), tuple(sorted(values.items())))
+        dated = decoded.origin.time_s is not None
+        return Reading(self.offset, self.line, self.ordinal, told.over(origin), tuple(sorted(values.items())), dated)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one line tells: metrics by name."""
+    """What one line tells: metrics by name. `timed`: the time of its origin is the line's own."""
 
     offset: int
     line: int
     ordinal: int
     origin: Origin
     values: tuple[tuple[str, float], ...] = ()
+    timed: bool = False
 
     def moved_by(self, lines: int) -> "Reading":
         """Return the reading with a line number that is higher by `lines`."""

@@ -28,6 +28,7 @@ from schemas.vocabulary import Kind
 
 _ID_BITS: Final = 16
 _ID_MASK: Final = (1 << _ID_BITS) - 1
+_NEWLINE, _RETURN = b"\n\r"
 _Numbers = np.ndarray[Any, np.dtype[np.int64]]
 """Nominations: end offset in the chunk's own bytes << 16 | expression, or signature, in rising order."""
 
@@ -73,7 +74,7 @@ class Scanner:
         hits = list(self._hits(lines, sorted(faults)))
         if not story:
             return [hit for _, hit in hits]
-        return list(self._told(lines, self._owned(story), hits))
+        return list(self._told(lines, self._owned(story, _line_ends(chunk)), hits))
 
     def _nominated(self, chunk: Chunk) -> tuple[list[int], list[int]]:
         """Return the nominations of the story and of faults, in any order."""
@@ -114,18 +115,26 @@ class Scanner:
         decoded = lines.decoded(segment)
         for message in decoded.message.splitlines():
             accepted = [(s, c) for s in candidates if (c := accepted_by(s, message, decoded.origin)) is not None]
+            places = [(s, c) for s, c in accepted if s.kind is Kind.PLACE]
+            yield from (lines.hit(segment, decoded, signature, captures) for signature, captures in places)
+            accepted = [(s, c) for s, c in accepted if s.kind is not Kind.PLACE] if places else accepted
             if not accepted or self._veto.applies(message, decoded.origin):
                 continue
             specific = [(s, c) for s, c in accepted if not s.generic]
             for signature, captures in specific or accepted[:1]:
                 yield lines.hit(segment, decoded, coded(signature, captures), captures)
 
-    def _owned(self, story: list[int]) -> _Numbers:
-        """Return nominations of the story by signature instead of expression, each end of a signature once."""
+    def _owned(self, story: list[int], line_ends: _Numbers) -> _Numbers:
+        """Return nominations of the story by signature instead of expression, each line of a signature once.
+
+        A pattern that may end at several places of a line is nominated at each of them, and lines are what is counted.
+        """
         numbers = np.array(story, dtype=np.int64)
         owned: _Numbers = np.sort(numbers & ~_ID_MASK | self._owners[numbers & _ID_MASK])
-        first: _Numbers = owned[np.append(True, np.diff(owned) != 0)]
-        return first
+        line = np.searchsorted(line_ends, (owned >> _ID_BITS) - 1)
+        _, first = np.unique(line << _ID_BITS | owned & _ID_MASK, return_index=True)
+        once: _Numbers = owned[np.sort(first)]
+        return once
 
     def _signatures(self, nominations: Sequence[int]) -> list[Signature]:
         owners = {int(self._owners[nomination & _ID_MASK]) for nomination in nominations}
@@ -187,6 +196,12 @@ class Scanner:
             if self._exact[owner] or _accepts(lines, segment, signature):
                 return lines.sighting(segment, signature)
         return None
+
+
+def _line_ends(chunk: Chunk) -> _Numbers:
+    """Return where the lines of a chunk end, as offsets in its own bytes."""
+    own = np.frombuffer(chunk.data, np.uint8, chunk.end - chunk.start, chunk.start)
+    return np.flatnonzero((own == _NEWLINE) | (own == _RETURN))
 
 
 def _accepts(lines: Lines, segment: Segment, signature: Signature) -> bool:

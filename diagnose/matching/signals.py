@@ -26,6 +26,9 @@ IDENTITIES: Final = 8192
 A thousand ranks may share a log, and each says half a dozen things when a collective times out.
 """
 
+PLACES: Final = 16_384
+"""How many places a source tells that are kept: the first ones."""
+
 CHAPTERS: Final = 64
 """How many chapters of a run's story are kept: the last ones."""
 
@@ -62,10 +65,12 @@ class SourceFold:
     """The state of one source. Feed it findings in order, settle it, then ask for the signals.
 
     A chapter of the story is what lies between two stretches of starts or of successes; within a chapter each story
-    signature has one span, or one for each job that its lines name. `measuring` is what its lines tell in numbers.
+    signature has one span, or one for each job that its lines name. `places` are the lines that tell where something
+    runs. `measuring` is what its lines tell in numbers.
     """
 
     faults: dict[_Key, list[Span]] = field(default_factory=dict)
+    places: dict[_Key, Span] = field(default_factory=dict)
     chapters: dict[int, dict[str, Span]] = field(default_factory=dict)
     uncounted: Counter[str] = field(default_factory=Counter)
     moved: int = 0
@@ -76,6 +81,9 @@ class SourceFold:
     def add(self, findings: Iterable[Finding]) -> None:
         """Fold findings, which come in the order of their lines."""
         for finding in findings:
+            if isinstance(finding, Hit) and finding.signature.kind is Kind.PLACE:
+                self._place(_key(finding), Span(finding, finding, 1))
+                continue
             if isinstance(finding, Hit):
                 self.kinds = [*self.kinds[:1], Kind.FAULT]
                 self._fault(_key(finding), Span(finding, finding, 1, self.moved, self.moved))
@@ -96,6 +104,7 @@ class SourceFold:
         """Return a fold that can be added to without changing this one."""
         return SourceFold(
             faults={key: [replace(span) for span in spans] for key, spans in self.faults.items()},
+            places={key: replace(span) for key, span in self.places.items()},
             chapters={
                 number: {signature: replace(span) for signature, span in chapter.items()}
                 for number, chapter in self.chapters.items()
@@ -130,6 +139,8 @@ class SourceFold:
             for span in spans:
                 span.began, span.moved = span.began + self.moved, span.moved + self.moved
                 self._fault(key, span)
+        for key, span in later.places.items():
+            self._place(key, span)
         self.moved += later.moved
 
     def signals(self, source: Source, clean: Clean) -> list[Signal]:
@@ -155,6 +166,7 @@ class SourceFold:
         """Yield all spans, in no order."""
         for spans in self.faults.values():
             yield from spans
+        yield from self.places.values()
         for chapter in self.chapters.values():
             yield from chapter.values()
         for found in self.measuring.found():
@@ -176,6 +188,13 @@ class SourceFold:
         signature = stretch.signature.id
         crowded = len(self.chapters.get(self.chapter, ())) >= IDENTITIES
         return signature if stretch.job is None or crowded else f"{signature} {stretch.job}"
+
+    def _place(self, key: _Key, span: Span) -> None:
+        """Keep where something runs; it moves nothing, and nothing moves it."""
+        if key in self.places:
+            self.places[key].extend(span)
+        elif len(self.places) < PLACES:
+            self.places[key] = span
 
     def _story(self, signature: str, span: Span) -> None:
         self.moved += 1
@@ -289,6 +308,7 @@ def _key(hit: Hit) -> _Key:
 
 
 def _captures(first: Hit, last: Hit) -> dict[str, str]:
-    """Return the captures of a span's first line, and the step that its last line tells."""
+    """Return the captures of a span's first line, the step that its last line tells, and whether it is over."""
     told = dict(last.captures)
-    return dict(first.captures) | ({Capture.LAST_STEP.value: told[Capture.STEP]} if Capture.STEP in told else {})
+    later = {Capture.LAST_STEP.value: told.get(Capture.STEP), Capture.OVER.value: told.get(Capture.OVER)}
+    return dict(first.captures) | {name: value for name, value in later.items() if value is not None}

@@ -276,13 +276,19 @@ class SourceStream:
             last_s=max([t for t in (last, *marks) if t is not None], default=None),
             heard_s=self.heard_s,
             complete=self.source.complete,
+            levels=now.measuring.levels(),
         )
 
 
 def _digest(span: Span) -> Digest:
     last = span.last
     if isinstance(last, Hit):
-        return last.offset, span.count, len(last.text), last.unit[1] - last.unit[0] if last.unit else 0
+        return (
+            last.offset,
+            span.count,
+            len(last.text) + len(last.captures),
+            last.unit[1] - last.unit[0] if last.unit else 0,
+        )
     return last.offset, span.count, len(last.segment), 0
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import orjson
 
+from ingest.formats.kubernetes import about, job_of, node_of
 from ingest.formats.levels import LEVELS, SEVERITIES
 from ingest.formats.plain import without_escapes
 from ingest.formats.recogniser import Format, Hints, Peeled
@@ -18,7 +19,18 @@ from schemas.record import Origin
 from schemas.vocabulary import Provenance
 
 _MESSAGES: Final = ("message", "msg", "MESSAGE", "log", "event", "text")
-_TIMES: Final = ("time", "ts", "timestamp", "@timestamp", "timereported", "asctime", "datetime", "date")
+_TIMES: Final = (
+    "time",
+    "ts",
+    "timestamp",
+    "@timestamp",
+    "timereported",
+    "asctime",
+    "datetime",
+    "date",
+    "lastTimestamp",
+    "eventTime",
+)
 _JOURNAL_TIMES: Final = ("_SOURCE_REALTIME_TIMESTAMP", "__REALTIME_TIMESTAMP")
 _LEVELS: Final = ("level", "severity", "levelname", "log.level", "lvl", "syslogseverity")
 _HOSTS: Final = ("host", "hostname", "host.name", "node", "_HOSTNAME")
@@ -81,6 +93,8 @@ def journal_time_of(fields: Record) -> float | None:
 
 def host_of(fields: Record) -> str | None:
     """Return the host that a record tells. A pod's node has the first word: a shipper's own pod has a host name too."""
+    if (subject := about(fields)) is not None:
+        return node_of(fields, subject)
     pod = fields.get("kubernetes")
     if isinstance(pod, dict) and (node := _text(pod, *_NODES) or nested_text(pod, "node", "name")):
         return node
@@ -137,12 +151,13 @@ def _logger(segment: bytes, fields: Record, hints: Hints) -> Peeled | None:
     level = level or _level(nested_text(fields, "log", "level"))
     if not (hints.json or time_s is not None or level is not None or key in ("message", "msg")):
         return None
-    host, rank = host_of(fields), rank_of(fields)
+    host, rank, subject = host_of(fields), rank_of(fields), about(fields)
+    job = job_of(subject) if subject is not None else None
     message = segment if key is None else _message(fields[key], segment)
     if message[:1] == b" " and str(fields.get("syslogtag")).endswith(":"):
         message = message[1:]  # rsyslog counts the blank behind a tag's colon to the message
     label = f"rank{rank}" if rank is not None else host or ""
-    return message, Origin(host=host, rank=rank, time_s=time_s, level=level), label
+    return message, Origin(host=host, rank=rank, job=job, time_s=time_s, level=level), label
 
 
 def _key(fields: Record) -> str | None:

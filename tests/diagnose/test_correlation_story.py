@@ -15,7 +15,7 @@ def test_an_error_that_is_followed_by_progress_is_healed() -> None:
     story = [said(START, 0), said(USER_ERROR, 70), said(STEP, 200, until=900), said(DONE, 1000)]
     found = concluded(*story)
     assert found.runs[0].outcome == "succeeded"
-    assert [i.impact for i in found.incidents] == ["degraded"]
+    assert [i.impact for i in found.incidents] == ["none"]
 
 
 def test_an_error_that_is_followed_by_an_echo_of_progress_only_is_not_healed() -> None:

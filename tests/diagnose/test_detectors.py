@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from diagnose.detectors.absence import patience_s, silent_too_long
 from diagnose.detectors.peers import strangers
 from diagnose.detectors.scores import SIGMA, reach, scored
-from diagnose.detectors.series import Episode, Point, Series, kept, restored
+from diagnose.detectors.series import Point, Series, kept, restored
 from diagnose.detectors.trial import TrialError, fires, values
 from schemas.detect import Detect, Score
 
@@ -124,12 +124,28 @@ def test_a_fault_begins_where_the_score_went_out_of_bounds_and_ends_where_it_is_
     assert [one[:3] for one in episodes(found, [1, 6, 1, 6, 7, 4, 4, 2, 4, 6, 6])] == [(4, 7, 4), (10, 11, 2)]
 
 
+@pytest.mark.parametrize("score", [Score.RATIO, Score.DEVIATION, Score.SHIFT])
+def test_what_stays_otherwise_than_it_was_before_stays_a_fault(score: Score) -> None:
+    found = detect(score, above=1.8, until=1.2, change=0.3)
+    series = [2.0, 2.1, 1.9, 2.0, 2.1] * 4
+    ((first, last, _, _),) = episodes(found, [*series, *([4.2] * 200)])
+    assert first <= 24
+    assert last == 220
+    ((_, last, _, _),) = episodes(found, [*series, *([4.2] * 50), *series])
+    assert last == 70
+
+
 def test_a_fault_has_to_last_where_the_detector_says_so() -> None:
     found = Detect(metric=("loss",), above=5, for_s=25)
     assert episodes(found, [6, 6, 6]) == []
     assert [one[:3] for one in episodes(found, [6, 6, 6, 6])] == [(1, 4, 4)]
-    undated = [Point(at, at, None, 9.0) for at in range(50)]
-    assert list(Series().take("loss", undated, {"x": found})) == []
+
+
+def test_where_lines_tell_no_times_the_points_in_a_row_have_to_do() -> None:
+    found = {"x": Detect(metric=("loss",), above=5, for_s=25, points=3)}
+    undated = [Point(at, at, None, 9.0) for at in range(6)]
+    assert list(Series().take("loss", undated[:2], found)) == []
+    assert len(list(Series().take("loss", undated, found))) == 1
 
 
 def test_both_bounds_can_be_given_and_between_them_all_is_well() -> None:
@@ -203,4 +219,4 @@ def test_an_episode_can_go_on_in_a_copy_without_changing_the_first() -> None:
     series = Series()
     (_, episode), *_ = series.take("loss", points([6.0]), found)
     list(series.copy().take("loss", points([7.0]), found))
-    assert episode == Episode(episode.first, episode.first, 1, episode.said)
+    assert (episode.last, episode.count) == (episode.first, 1)

@@ -65,6 +65,15 @@ def test_progress_tells_its_pace(scanner: Scanner) -> None:
     assert signal.captures["last_step"] == "400"
 
 
+def test_a_line_is_counted_once_on_however_many_of_its_words_its_pattern_may_end(scanner: Scanner) -> None:
+    data = "".join(
+        f"2026-05-12T03:{step // 6:02}:{step % 6}0Z INFO step {step}/999 | loss 2.0 | lr 1.0e-04 | step_time 9.1 s\n"
+        for step in range(1, 200)
+    ).encode()
+    (signal,) = [s for s in signals(scanner, data) if s.kind == "progress"]
+    assert (signal.count, signal.pace_s) == (199, pytest.approx(10.0))
+
+
 def test_the_longest_pause_is_told_however_many_lines_lie_between_two_readings(scanner: Scanner) -> None:
     lines = [line(step, 2.0, pause_s=300 if step > 250 else 0) for step in range(1, 501)]
     data = "".join(f"{one}\n" for one in lines).encode()
@@ -104,6 +113,14 @@ def test_a_source_that_is_followed_tells_of_it_while_it_grows(scanner: Scanner) 
     data = training(DIVERGED)
     follower.cut(data[: len(data) * 3 // 4], range(0, len(data), 30_000))
     assert "detect.loss-divergence" in told(follower.signals)
+
+
+def test_a_source_that_is_followed_tells_its_levels(scanner: Scanner) -> None:
+    follower = Follower(matcher(scanner))
+    follower.cut(training([2.0] * 400), range(0, 100_000, 9000))
+    assert follower.read is not None
+    (level,) = follower.read.levels
+    assert (level.metric, level.value, level.points) == ("step_time_s", 5.0, 16)
 
 
 def test_how_a_source_came_and_who_followed_it_leaves_no_trace_in_numbers(scanner: Scanner) -> None:

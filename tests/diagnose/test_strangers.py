@@ -11,6 +11,8 @@ from test_silence import stepping
 from diagnose.matching.scanner import Scanner
 from ingest.chunks import chunks
 from ingest.decode import decoder_for
+from schemas.events import decoded
+from schemas.history import IncidentResolved
 from schemas.incident import Incident
 from schemas.signal import Level, SourceRead
 
@@ -18,7 +20,7 @@ from schemas.signal import Level, SourceRead
 def level(value: float, at: float = 200, detector: str = "detect.straggler", **place: object) -> Level:
     metric = "gpu_sm_clock_hz" if detector == "detect.slow-gpu" else "step_time_s"
     return Level.model_validate(
-        {"detector": detector, "metric": metric, "value": value, "time_s": BEGIN_S + at} | place
+        {"detector": detector, "metric": metric, "value": value, "time_s": BEGIN_S + at, "points": 16} | place
     )
 
 
@@ -56,6 +58,47 @@ def test_what_was_measured_long_ago_says_nothing_of_now() -> None:
     old = sources[0].model_copy(update={"levels": (level(5.0, at=-1000, rank=0, host="node00"),)})
     found = concluded(*signals, sources=[old, *sources[1:]]).incidents  # type: ignore[arg-type]
     assert [i for i in found if i.signature] == []
+
+
+def waiting(loading: list[float], step_s: float) -> list[str]:
+    """Return what is found where ranks wait for their batches for some times, and all compute for the same time."""
+    sources, signals = ranks([step_s] * len(loading))
+    for at, (source, wait_s) in enumerate(zip(sources, loading, strict=True)):
+        wait = source.levels[0].model_copy(update={"metric": "data_time_s", "value": wait_s})
+        sources[at] = source.model_copy(update={"levels": (*source.levels, wait)})
+    return [i.fault for i in concluded(*signals, sources=sources).incidents if i.signature]  # type: ignore[arg-type]
+
+
+def test_a_rank_that_waits_for_its_batches_holds_the_others_back_only_if_it_is_long_for_a_step() -> None:
+    loading = [0.0001, 0.0001, 0.0001, 0.0001, 0.0009]
+    assert waiting(loading, step_s=0.1) == []
+    assert waiting([1000 * wait_s for wait_s in loading], step_s=0.1) == ["training.straggler"]
+
+
+def test_what_was_measured_a_few_times_only_is_not_compared() -> None:
+    sources, signals = ranks([1.0, 1.01, 0.99, 1.02, 2.1])
+    few = [s.model_copy(update={"levels": (s.levels[0].model_copy(update={"points": 7}),)}) for s in sources]
+    found = concluded(*signals, sources=few).incidents  # type: ignore[arg-type]
+    assert [i for i in found if i.signature] == []
+
+
+def test_a_rank_that_stays_slow_is_said_once_and_when_it_is_no_more() -> None:
+    living = Living()
+    told: list[list[str]] = []
+    for at, slow in ((100, 2.0), (101, 2.1), (102, 2.2), (140, 2.3), (141, 2.4), (142, 1.0)):
+        for number, value in enumerate([1.0, 1.01, 0.99, slow]):
+            name = f"node{number:02}:train.log"
+            own = said(STEP, 1, until=at, count=at, source=name, host=f"node{number:02}", rank=number, job="7")
+            levels = (level(value, at, rank=number, host=f"node{number:02}"),)
+            living.learn(own, read(name, [own], rank=number, job="7", levels=levels))
+        told.append(living.tick(at))
+    assert told[0] == ["incident.opened", "evidence.added", "diagnosis.revised"]
+    assert told[1:3] == [[], []]
+    assert told[3][-1] == "diagnosis.settled"
+    assert told[4:] == [[], ["incident.resolved"]]
+    data = decoded(living.said[-1]).data
+    assert isinstance(data, IncidentResolved)
+    assert data.reason == "its numbers are those of its peers again"
 
 
 def test_a_gpu_that_runs_slower_than_all_others_of_its_job_is_named() -> None:
