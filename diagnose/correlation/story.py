@@ -70,8 +70,7 @@ class Story:
         every = self.of(Kind.SUCCESS)
         said = [entry for entry in every if Capture.JOB not in entry.signal.captures]
         if every and not said:
-            broken = (e for e in self.faults if _serious(e.signal) and not self.began_after(e.last))
-            return None if any(not self.went_on_after(e.last) for e in broken) else every[-1]
+            return None if any(_serious(e.signal) and self._ends(e) for e in self.faults) else every[-1]
         if not said:
             return None
         last = max(said, key=lambda e: e.last.order)
@@ -79,6 +78,11 @@ class Story:
         if self.went_on_after(last.last) and any(not self.went_on_after(e.last) for e in later):
             return None
         return last
+
+    def _ends(self, fault: Entry) -> bool:
+        """Tell whether it is known that nothing was done after a fault."""
+        last = max(self.progress, key=lambda entry: entry.last.order, default=None)
+        return last is None or fault.first.after(last.last)
 
 
 def attempts(entries: Iterable[Entry]) -> list[Story]:
