@@ -1,5 +1,6 @@
 """From a line in a file to a search: in the embedded store, and in a real Elasticsearch behind a real Kafka."""
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,6 +71,14 @@ def run_to_rest(fleet: Fleet, store: IncidentStore, path: Path) -> None:
     assert until(lambda: [i for i in stored(store).values() if i.settled]), fleet.said("index")
     with open_log(fleet.settings) as log:
         assert until(lambda: stored(store) == incidents(log))
+    assert until(lambda: _rests(store)), "lines are still coming"
+
+
+def _rests(store: IncidentStore) -> bool:
+    """Tell whether lines are stored, and none has come for a second."""
+    before = store.lines(LineQuery())
+    time.sleep(1)
+    return bool(before) and store.lines(LineQuery()) == before
 
 
 def test_a_line_in_a_file_is_found_by_a_search(fleet: Fleet, store: IncidentStore, tmp_path: Path) -> None:

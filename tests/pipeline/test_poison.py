@@ -73,7 +73,7 @@ NO_EVENTS = [
     pytest.param(event(type="coffee.made"), "type 'coffee.made' are unknown", id="an unknown type"),
     pytest.param(
         event(dataschema="urn:relight:schema:source.read:9"),
-        "source.read of version 9; this relight reads up to 1",
+        "source.read of version 9; this relight reads up to 2",
         id="a version of the future",
     ),
     pytest.param(event(data={"source": "s", "lines": -1, "bytes_read": 0}), "source.read is wrong: lines", id="data"),
