@@ -42,6 +42,9 @@ bench-store: $(VENV)/ready
 bench-planner: $(VENV)/ready
 	$(BIN)/python -m bench.planner
 
+bench-ten-thousand: $(VENV)/ready
+	$(BIN)/python -m bench.ten_thousand
+
 bench-sim: $(VENV)/ready
 	$(BIN)/relight sim score --seed $(SEED) --incidents 400 --hosts 64-1024 --healthy-node-days 10000 --jobs 2
 

@@ -143,16 +143,21 @@ def due_s(found: Silence, sources: Iterable[SourceRead], moved_s: Mapping[str, f
 
 
 def _paced(story: Story, detect: Detect) -> dict[str, Signal]:
-    """Return for each source the signal of progress that tells its pace: the one that is said most often."""
+    """Return for each source the signal of progress that tells its pace: with most steps to go, or said most often."""
     found: dict[str, Signal] = {}
     for entry in story.progress:
         signal = entry.signal
         if signal.pace_s is None or signal.count < detect.least or not signal.last.timed:
             continue
         known = found.get(signal.source)
-        if known is None or signal.count > known.count:
+        if known is None or _weight(signal) > _weight(known):
             found[signal.source] = signal
     return found
+
+
+def _weight(signal: Signal) -> tuple[int, int]:
+    """Return how much a signal of progress tells of a run: the bar of an evaluation has fewer steps to go than it."""
+    return _number(signal, Capture.TOTAL_STEPS) or 0, signal.count
 
 
 def _goes_on(last: Signal, main: Signal, read: SourceRead | None) -> bool:

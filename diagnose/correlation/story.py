@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from diagnose.correlation.moments import Entry, Moment
+from schemas.captures import Capture
 from schemas.signal import Signal
 from schemas.vocabulary import Kind
 
@@ -61,8 +62,15 @@ class Story:
 
     @cached_property
     def success(self) -> Entry | None:
-        """Return the last word of success, unless the run went on after it and then failed."""
-        said = self.of(Kind.SUCCESS)
+        """Return the last word of success, unless the run went on after it and then failed.
+
+        What a scheduler says of a job is the exit status of its script, which may not care how the run ended: it counts
+        where nothing else is said.
+        """
+        every = self.of(Kind.SUCCESS)
+        said = [entry for entry in every if Capture.JOB not in entry.signal.captures]
+        if every and not said:
+            return None if any(_serious(e.signal) and self._ends(e) for e in self.faults) else every[-1]
         if not said:
             return None
         last = max(said, key=lambda e: e.last.order)
@@ -70,6 +78,11 @@ class Story:
         if self.went_on_after(last.last) and any(not self.went_on_after(e.last) for e in later):
             return None
         return last
+
+    def _ends(self, fault: Entry) -> bool:
+        """Tell whether it is known that nothing was done after a fault."""
+        last = max(self.progress, key=lambda entry: entry.last.order, default=None)
+        return last is None or fault.first.after(last.last)
 
 
 def attempts(entries: Iterable[Entry]) -> list[Story]:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from diagnose.detectors import series
+from diagnose.matching.arrivals import Arrivals
 from diagnose.matching.lines import Hit
 from diagnose.matching.measuring import Detected, Measuring
 from diagnose.matching.signals import SourceFold, Span
@@ -15,7 +16,7 @@ from schemas.record import Formats, Origin, Source
 from schemas.signature import Signature
 from schemas.vocabulary import Kind, Provenance
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Rises when what is kept changes: a state of another version is read from the log anew."""
 
 Kept = dict[str, Any]
@@ -42,6 +43,7 @@ def kept(stream: SourceStream, formats: Formats) -> Kept:
         "said_from": stream.said_from,
         "first_s": stream.first_s,
         "heard_s": stream.heard_s,
+        "arrivals": asdict(stream.arrivals),
     }
 
 
@@ -58,8 +60,15 @@ def restored(state: Kept, resolve: Resolve) -> SourceStream:
     fields["data"] = b64decode(fields["data"])
     fields["runs"] = [Run(**run) for run in fields["runs"]]
     fields["said"] = {name: tuple(digest) for name, digest in fields["said"].items()}
+    fields["arrivals"] = _arrived(fields["arrivals"])
     fields["fold"] = _folded(fields["fold"], resolve)
     return SourceStream(**fields, grown=True)
+
+
+def _arrived(state: Kept) -> Arrivals:
+    came = {name: tuple(known) for name, known in state["came"].items()}
+    paces = {name: [(time_s, count) for time_s, count in own] for name, own in state["paces"].items()}
+    return Arrivals(state["live"], came, paces, state["longest_s"])
 
 
 def _fold(fold: SourceFold) -> Kept:

@@ -16,10 +16,12 @@ import numpy as np
 
 from diagnose.matching.acceptance import Veto, accepted_by, coded, exact
 from diagnose.matching.database import Plan
+from diagnose.matching.dialect import confirming
 from diagnose.matching.escapes import has_escapes, without_escapes
 from diagnose.matching.lines import Hit, Lines, Sighting
 from diagnose.matching.readings import WHOLE, Measurement, Pitch, samples
 from diagnose.matching.segments import Segment
+from schemas.captures import Capture
 from schemas.record import Chunk, Decoder
 from schemas.signature import Signature
 from schemas.vocabulary import Kind
@@ -36,7 +38,7 @@ class Stretch:
     """Lines of a run's story with one signature and nothing of another kind in between: the first, the last, how many.
 
     Without a confirmed line `first` and `last` are `None`, and the nominations are only counted. `measured` is what
-    lines of progress tell in numbers.
+    lines of progress tell in numbers. A line that names a `job` is a stretch of its own: the next may be about another.
     """
 
     signature: Signature
@@ -44,6 +46,7 @@ class Stretch:
     first: Sighting | None
     last: Sighting | None
     measured: Measurement | None = None
+    job: str | None = None
 
 
 Finding = Hit | Stretch
@@ -59,6 +62,7 @@ class Scanner:
         self._owners = np.array([e.owner for e in plan.expressions], dtype=np.int64)
         kinds = {kind: number for number, kind in enumerate(sorted({s.kind for s in plan.signatures}))}
         self._exact = [exact(signature) for signature in plan.signatures[: plan.story_signatures]]
+        self._of_jobs = [names_job(signature) for signature in plan.signatures[: plan.story_signatures]]
         self._measuring = [s.kind is Kind.PROGRESS or bool(s.values) for s in plan.signatures]
         self._veto = Veto(plan.vetoes)
         self._kinds = np.array([kinds[s.kind] for s in plan.signatures], dtype=np.int64)
@@ -152,11 +156,23 @@ class Scanner:
     def _stretches(self, lines: Lines, story: _Numbers, owners: _Numbers) -> Iterator[Stretch]:
         """Yield one stretch for each signature of a run of nominations, the one that was seen last at the end."""
         if len(owners) == 1 or (owners[0] == owners[-1] and not np.any(owners != owners[0])):
-            yield self._stretch(lines, int(owners[0]), story)
+            yield from self._told_by(lines, int(owners[0]), story)
             return
         places = {owner: np.flatnonzero(owners == owner) for owner in np.flatnonzero(np.bincount(owners)).tolist()}
         for owner in sorted(places, key=lambda o: (places[o][-1], o)):
-            yield self._stretch(lines, owner, story[places[owner]])
+            yield from self._told_by(lines, owner, story[places[owner]])
+
+    def _told_by(self, lines: Lines, owner: int, own: _Numbers) -> Iterator[Stretch]:
+        """Yield what one signature tells: a stretch, or one for each line where lines name jobs."""
+        if not self._of_jobs[owner]:
+            yield self._stretch(lines, owner, own)
+            return
+        signature = self._plan.signatures[owner]
+        for nomination in own.tolist():
+            segment = lines.segment(nomination >> _ID_BITS)
+            told = _accepted(lines, segment, signature)
+            seen = lines.sighting(segment, signature) if told is not None else None
+            yield Stretch(signature, 1, seen, seen, job=told.get(Capture.JOB) if told is not None else None)
 
     def _stretch(self, lines: Lines, owner: int, own: _Numbers) -> Stretch:
         first = self._confirmed(lines, owner, own)
@@ -189,5 +205,16 @@ def _line_ends(chunk: Chunk) -> _Numbers:
 
 
 def _accepts(lines: Lines, segment: Segment, signature: Signature) -> bool:
+    return _accepted(lines, segment, signature) is not None
+
+
+def _accepted(lines: Lines, segment: Segment, signature: Signature) -> dict[str, str] | None:
+    """Return the captures of the first line of a segment that a signature accepts, `None` if it accepts none."""
     decoded = lines.decoded(segment)
-    return any(accepted_by(signature, m, decoded.origin) is not None for m in decoded.message.splitlines())
+    told = (accepted_by(signature, message, decoded.origin) for message in decoded.message.splitlines())
+    return next((captures for captures in told if captures is not None), None)
+
+
+def names_job(signature: Signature) -> bool:
+    """Tell whether lines of a signature name the job that they are about."""
+    return any(Capture.JOB.encode() in confirming(pattern).groupindex for pattern in signature.patterns)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from diagnose.matching.lines import Hit, Sighting, origin_of
 from diagnose.matching.measuring import Measuring
-from diagnose.matching.scanner import Finding
+from diagnose.matching.scanner import Finding, Stretch
 from schemas.captures import Capture
 from schemas.record import Decoder, Source
 from schemas.signal import Mark, Signal, derived_id
@@ -65,8 +65,8 @@ class SourceFold:
     """The state of one source. Feed it findings in order, settle it, then ask for the signals.
 
     A chapter of the story is what lies between two stretches of starts or of successes; within a chapter each story
-    signature has one span. `places` are the lines that tell where something runs. `measuring` is what its lines tell in
-    numbers.
+    signature has one span, or one for each job that its lines name. `places` are the lines that tell where something
+    runs. `measuring` is what its lines tell in numbers.
     """
 
     faults: dict[_Key, list[Span]] = field(default_factory=dict)
@@ -96,7 +96,7 @@ class SourceFold:
                 self._turn_to(finding.signature.kind)
                 if finding.signature.kind is Kind.SUCCESS:
                     self.measuring = Measuring(after_success=True)
-                self._story(finding.signature.id, Span(finding.first, finding.last, finding.count))
+                self._story(self._told_as(finding), Span(finding.first, finding.last, finding.count))
             if finding.measured is not None:
                 self.measuring.take(finding.measured)
 
@@ -182,6 +182,12 @@ class SourceFold:
             spans[-1].extend(span)
         else:
             spans.append(span)
+
+    def _told_as(self, stretch: Stretch) -> str:
+        """Return the key of a stretch in its chapter: jobs are kept apart, as far as they are not too many."""
+        signature = stretch.signature.id
+        crowded = len(self.chapters.get(self.chapter, ())) >= IDENTITIES
+        return signature if stretch.job is None or crowded else f"{signature} {stretch.job}"
 
     def _place(self, key: _Key, span: Span) -> None:
         """Keep where something runs; it moves nothing, and nothing moves it."""

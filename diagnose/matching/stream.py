@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from diagnose.matching.arrivals import Arrivals
 from diagnose.matching.lines import Hit
 from diagnose.matching.scanner import Scanner
 from diagnose.matching.segments import newlines
@@ -16,6 +17,7 @@ from diagnose.matching.signals import Clean, SourceFold, Span, signal_id
 from diagnose.matching.times import edge_time
 from schemas.record import SEGMENT_BYTES, WINDOW_BYTES, Chunk, Decoder, Formats, Source, Told
 from schemas.signal import Heard, Signal, SourceRead, Withdrawn
+from schemas.vocabulary import Kind
 
 HEAD_BYTES: Final = 64 * 1024
 """So much of a source's beginning decides on its format."""
@@ -72,6 +74,7 @@ class SourceStream:
     grown: bool = False
     first_s: float | None = None
     heard_s: float | None = None
+    arrivals: Arrivals = field(default_factory=Arrivals)
 
     def take(self, offset: int, line: int, data: bytes) -> None:
         """Take bytes from a place in the source; what lies below the high-water mark is dropped.
@@ -236,6 +239,7 @@ class SourceStream:
         if self.source.complete and not spans and not self.said:
             return []  # that it has been read matters to nobody: no run goes on in it, and nothing is waited for
         digests = {name: _digest(span) for name, span in spans.items()}
+        self.arrivals.note(_read(spans, decoder), observed_ms / 1000, at_end=at_end)
         gone = [name for name in self.said if name not in spans]
         withdrawn = [name for name in gone if self.said[name][0] >= self.said_from]
         changed = [name for name, digest in digests.items() if self.said.get(name) != digest]
@@ -249,7 +253,8 @@ class SourceStream:
         now.settle(decoder)
         self.said = {name: self.said[name] for name in self.said if name in spans} | {n: digests[n] for n in changed}
         ordered = sorted((spans[name] for name in changed), key=lambda s: (s.first.offset, s.first.signature.id))
-        signals = [now.signal(s, self.source, matcher.clean).model_copy(update={"read_to": self.high}) for s in ordered]
+        told = (now.signal(s, self.source, matcher.clean).model_copy(update={"read_to": self.high}) for s in ordered)
+        signals = [self.arrivals.dated(signal.id, signal) for signal in told]
         ended = [Withdrawn(id=name, source=self.source.name, read_to=self.high) for name in sorted(withdrawn)]
         return [*ended, *signals, self._read(decoder, now)]
 
@@ -278,6 +283,14 @@ class SourceStream:
             complete=self.source.complete,
             levels=now.measuring.levels(),
         )
+
+
+def _read(spans: dict[str, Span], decoder: Decoder) -> dict[str, Span]:
+    """Return the stretches of progress among spans, read so far that it is known whether they tell times."""
+    moving = {name: span for name, span in spans.items() if span.first.signature.kind is Kind.PROGRESS}
+    for span in moving.values():
+        span.settle(decoder)
+    return moving
 
 
 def _digest(span: Span) -> Digest:

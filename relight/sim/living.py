@@ -32,8 +32,6 @@ HEARTBEAT_S: Final = 6.0
 """How often shippers say that they have found nothing new."""
 EVERY_MS: Final = 5_000
 _ROOT: Final = "/var/log/sim"
-_SETTLED_S: Final = 120.0
-"""So long after the last line time still passes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +113,7 @@ class Living:
             for beat in dict.fromkeys(int(time_s // TICK_S) + 1 for time_s in one.telling):
                 due[beat].append(one)
         if due:
-            last = max(int(until_s // TICK_S), max(due)) + int(_SETTLED_S // TICK_S)
+            last = max(int(until_s // TICK_S), max(due))
             for beat in range(min(due), last + 1):
                 self._beat(beat, due.get(beat, ()))
         return self.tellings
