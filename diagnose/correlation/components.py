@@ -173,8 +173,9 @@ def _stays(found: Sequence[Component], placements: Iterable[Placement]) -> dict[
     """Return which runs were on each host, and when."""
     stays: dict[str, list[_Stay]] = defaultdict(list)
     for at, component in enumerate(found):
+        stay = _Stay(at, *component.span_s)
         for host in component.hosts:
-            stays[host].append(_Stay(at, *component.span_s))
+            stays[host].append(stay)
     places = {component.job: at for at, component in enumerate(found) if component.job is not None}
     for placed in placements:
         begin, end = placed.from_s, placed.until_s
