@@ -17,15 +17,15 @@ import structlog
 
 from ingest.alerts import STREAM
 from relight.metrics import StageMetrics
+from relight.stages.reaching import Reach
 from relight.topics import LOGS
-from relight.transports.port import EventLog, LogError, Outgoing, Refused, TopicMissing, Unavailable
+from relight.transports.port import EventLog, LogError, Outgoing, Unavailable
 from schemas.shipped import Shipped
 
 NAME: Final = "receive"
 TOGETHER: Final = 50
 """So many requests are kept in one step at most, and so many may wait."""
 
-_RETRY_S: Final = (0.5, 1.0, 2.0, 5.0)
 _log = structlog.get_logger("relight")
 
 
@@ -52,12 +52,14 @@ class Receive:
     timeout_s: float = 10.0
     stop: threading.Event = field(default_factory=threading.Event)
     _waiting: "queue.Queue[_Delivery]" = field(default_factory=lambda: queue.Queue(TOGETHER))
-    _target: EventLog | None = None
+    _reach: Reach = field(init=False)
     _tried: bool = False
     """Whether the log has been opened, or tried to be: what comes before that waits for it."""
-    _retry_s: float = 0.0
-    _failures: int = 0
     _beaten_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Begin without a log."""
+        self._reach = Reach(self.open_log, self.metrics, self._out_of_reach)
 
     def keep(self, records: Sequence[Outgoing]) -> None:
         """Return when the log has the records. For any thread.
@@ -65,7 +67,7 @@ class Receive:
         Raises:
             LogError: it may not have them: they are to be sent again.
         """
-        if (self._target is None and self._tried) or self.stop.is_set():
+        if (self._reach.target is None and self._tried) or self.stop.is_set():
             raise Unavailable("the log is out of reach, or relight is about to stop: send it again")
         delivery = _Delivery(records)
         try:
@@ -80,12 +82,7 @@ class Receive:
         Raises:
             Refused, TopicMissing: at the start: a person has to change something first.
         """
-        try:
-            self._target = self._opened()
-        except (Refused, TopicMissing):
-            raise
-        except LogError as error:
-            self._out_of_reach(error)
+        self._reach.begin()
         self._tried = True
         try:
             while not self.stop.is_set():
@@ -94,7 +91,7 @@ class Receive:
             self._end()
 
     def _round(self) -> None:
-        if self._target is None and not self._reached():
+        if self._reach.target is None and not self._reached():
             self.stop.wait(0.1)
             return
         deliveries = self._next(0.1)
@@ -133,53 +130,25 @@ class Receive:
 
     def _append(self, records: Sequence[Outgoing]) -> LogError | None:
         """Append records, and return what has gone wrong, if anything has."""
-        assert self._target is not None
-        try:
-            with self.metrics.transaction():
-                self._target.append(records)
-        except LogError as error:
-            self._out_of_reach(error)
+        if (error := self._reach.append(records)) is not None:
             return error
         self.metrics.produced(LOGS, sum(1 for record in records if record.value))
         return None
 
-    def _opened(self) -> EventLog:
-        """Open the log, and make sure that it takes lines. Raises: LogError."""
-        target = self.open_log()
-        try:
-            target.spans(LOGS)
-        except LogError:
-            target.close()
-            raise
-        return target
-
     def _reached(self) -> bool:
         """Try to open the log again, now and then."""
-        if time.monotonic() < self._retry_s:
-            return False
-        try:
-            self._target, self._failures = self._opened(), 0
-        except LogError as error:
-            self._out_of_reach(error)
+        if not self._reach.again():
             return False
         _log.info("the log is back", stage=NAME)
         return True
 
     def _out_of_reach(self, error: LogError) -> None:
-        if not self._failures:
+        if not self._reach.failures:
             _log.warning(f"{error}; alerts are refused until the log is back, and sent again", stage=NAME)
-        self._retry_s = time.monotonic() + _RETRY_S[min(self._failures, len(_RETRY_S) - 1)]
-        self._failures += 1
-        self.metrics.unreachable(str(error))
-        if self._target is not None:
-            self._target.close()
-            self._target = None
-            self.metrics.reconnected()
 
     def _end(self) -> None:
         """Let those who wait go, and close the log."""
         self.stop.set()
         for delivery in self._next(0):
             delivery.kept.set_exception(Unavailable("relight stops: send it again"))
-        if self._target is not None:
-            self._target.close()
+        self._reach.close()

@@ -16,14 +16,14 @@ from ingest.follow.pieces import Feed, Piece
 from ingest.follow.positions import Positions
 from ingest.sources import Problem, Skipped
 from relight.metrics import StageMetrics
+from relight.stages.reaching import RETRY_S, Reach
 from relight.stages.spool import Spool
 from relight.topics import LOGS
-from relight.transports.port import EventLog, Full, LogError, Outgoing, Refused, TopicMissing
+from relight.transports.port import EventLog, Full, LogError, Outgoing
 
 NAME: Final = "ship"
 BUDGET_BYTES: Final = 8 * 1024 * 1024
 SAVE_S: Final = 1.0
-RETRY_S: Final = (0.5, 1.0, 2.0, 5.0)
 _SAY_AGAIN_S: Final = 30.0
 
 _log = structlog.get_logger("relight")
@@ -41,11 +41,13 @@ class Ship:
     flush_s: float = 0.2
     stop: threading.Event = field(default_factory=threading.Event)
     once: bool = False
-    _target: EventLog | None = None
-    _retry_s: float = 0.0
-    _failures: int = 0
+    _reach: Reach = field(init=False)
     _said: dict[str, float] = field(default_factory=dict)
     _saved_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Begin without a log."""
+        self._reach = Reach(self.open_log, self.metrics, self._out_of_reach)
 
     def run(self) -> None:
         """Ship until told to stop, or, with `once`, until all that is there has been sent.
@@ -53,12 +55,7 @@ class Ship:
         Raises:
             Refused, TopicMissing: at the start: a person has to change something first.
         """
-        try:
-            self._target = self._opened()
-        except (Refused, TopicMissing):
-            raise
-        except LogError as error:
-            self._out_of_reach(error)
+        self._reach.begin()
         try:
             while not self.stop.is_set():
                 begun = time.monotonic()
@@ -68,8 +65,7 @@ class Ship:
                     self.stop.wait(max(0.0, self.flush_s - (time.monotonic() - begun)))
         finally:
             self._save()
-            if self._target is not None:
-                self._target.close()
+            self._reach.close()
 
     def _round(self) -> bool:
         """Read and send once; return whether there were lines, so that more may be waiting."""
@@ -82,7 +78,7 @@ class Ship:
             if pieces:
                 self._keep(feed, pieces)
                 lines = lines or any(piece.value for piece in pieces)
-        if self._target is not None:
+        if self._reach.target is not None:
             self.metrics.polled()
         self.metrics.spool(self.spool.size_bytes)
         if time.monotonic() - self._saved_s >= SAVE_S:
@@ -93,7 +89,7 @@ class Ship:
         """Send pieces or spool them, and confirm them; wait as long as neither is possible."""
         while not self.stop.is_set():
             records = [Outgoing(LOGS, p.value, p.header.key, p.header.headers()) for p in pieces]
-            if self._target is not None and not self.spool.records and self._sent(records):
+            if self._reach.target is not None and not self.spool.records and self._sent(records):
                 break
             lines = [record for record in records if record.value]  # a heartbeat that comes late tells nothing
             try:
@@ -109,21 +105,16 @@ class Ship:
         self.metrics.consumed(LOGS, len(pieces), sum(len(piece.value) for piece in pieces))
 
     def _sent(self, records: Sequence[Outgoing]) -> bool:
-        assert self._target is not None
-        try:
-            with self.metrics.transaction():
-                self._target.append(records)
-        except LogError as error:
-            self._out_of_reach(error)
+        if self._reach.append(records) is not None:
             return False
         self.metrics.produced(LOGS, len(records))
         return True
 
     def _drain(self) -> None:
         """Send what waits in the spool, as far as the log takes it."""
-        if self._target is None and not self._reached():
+        if self._reach.target is None and not self._reached():
             return
-        while self.spool.records and self._target is not None and not self.stop.is_set():
+        while self.spool.records and self._reach.target is not None and not self.stop.is_set():
             last, records = self.spool.first(BUDGET_BYTES)
             if not self._sent(records):
                 return
@@ -133,35 +124,13 @@ class Ship:
 
     def _reached(self) -> bool:
         """Try to open the log again, now and then."""
-        if time.monotonic() < self._retry_s:
-            return False
-        try:
-            self._target, self._failures = self._opened(), 0
-        except LogError as error:
-            self._out_of_reach(error)
+        if not self._reach.again():
             return False
         _log.info("the log is back", stage=NAME, spooled_bytes=self.spool.size_bytes)
         return True
 
-    def _opened(self) -> EventLog:
-        """Open the log, and make sure that it takes lines. Raises: LogError."""
-        target = self.open_log()
-        try:
-            target.spans(LOGS)
-        except LogError:
-            target.close()
-            raise
-        return target
-
     def _out_of_reach(self, error: LogError) -> None:
-        self._retry_s = time.monotonic() + RETRY_S[min(self._failures, len(RETRY_S) - 1)]
-        self._failures += 1
-        self.metrics.unreachable(str(error))
         self._say("unreachable", f"{error}; lines are kept in {self.spool.path}")
-        if self._target is not None:
-            self._target.close()
-            self._target = None
-            self.metrics.reconnected()
 
     def _tell(self, news: Problem | Skipped) -> None:
         """Log what could not be read, or is not."""
