@@ -20,6 +20,8 @@ FORGOTTEN_S: Final = 1800.0
 """An error this long before the end, with nothing in between, is hardly why a run ended."""
 
 MACHINES: Final = frozenset({Layer.HARDWARE, Layer.DRIVER, Layer.HOST, Layer.STORAGE})
+"""What a machine warns of can be why a program failed that says something else itself."""
+
 MOST: Final = 300
 """So many faults of an attempt are weighed against each other."""
 

@@ -5,6 +5,7 @@ from typing import Final
 
 from diagnose.correlation.causes import CauseGraph
 from diagnose.correlation.evidence import Finding
+from diagnose.correlation.ranking import MACHINES
 from schemas.faults import fault_classes
 from schemas.vocabulary import Layer
 
@@ -14,7 +15,7 @@ BEFORE_S: Final = 1800.0
 LATE_S: Final = 120.0
 """And so long after: daemons look at machines once a minute, or less often."""
 
-_OF_MACHINES: Final = frozenset({Layer.HARDWARE, Layer.DRIVER, Layer.NETWORK, Layer.STORAGE, Layer.HOST})
+_OF_MACHINES: Final = MACHINES | {Layer.NETWORK}
 
 
 def ails(finding: Finding) -> bool:

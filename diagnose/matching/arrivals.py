@@ -3,19 +3,14 @@
 Only of a source that is followed to its end does that say when they were written: what was there before is a backlog.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import pairwise
-from statistics import median
 from typing import Final
 
 from diagnose.matching.lines import Hit
+from diagnose.matching.pace import Passed, pace_s, passed
 from diagnose.matching.signals import Span
 from schemas.signal import Mark, Signal
 from schemas.vocabulary import Kind
-
-PACES: Final = 33
-"""From so many arrivals the pace of a run is worked out: the last ones."""
 
 SIGNALS: Final = 64
 """Of so many signals it is remembered when they came."""
@@ -31,7 +26,7 @@ class Arrivals:
 
     live: bool = False
     came: dict[str, tuple[float, float, int]] = field(default_factory=dict)
-    paces: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
+    paces: dict[str, list[Passed]] = field(default_factory=dict)
     longest_s: dict[str, float] = field(default_factory=dict)
 
     def note(self, spans: dict[str, Span], observed_s: float, *, at_end: bool) -> None:
@@ -50,27 +45,21 @@ class Arrivals:
         known = self.came.get(name)
         if known is None or signal.last.timed:
             return signal
-        pace_s = self._pace_s(signal.signature)
+        usual_s = pace_s(self.paces.get(signal.signature, ()))
         return signal.model_copy(
             update={
                 "first": _at(signal.first, known[0]),
                 "last": _at(signal.last, known[1]),
-                "pace_s": pace_s,
-                "pause_s": self.longest_s.get(signal.signature) if pace_s is not None else None,
+                "pace_s": usual_s,
+                "pause_s": self.longest_s.get(signal.signature) if usual_s is not None else None,
             }
         )
 
     def _pace(self, signature: str, now_s: float, more: int) -> None:
         own = self.paces.setdefault(signature, [])
-        if own and len(own) > 1:
+        if len(own) > 1:
             self.longest_s[signature] = max(now_s - own[-1][0], self.longest_s.get(signature, 0.0))
-        own.append((now_s, (own[-1][1] if own else 0) + more))
-        del own[:-PACES]
-
-    def _pace_s(self, signature: str) -> float | None:
-        own: Iterable[tuple[float, int]] = self.paces.get(signature, ())
-        gaps = [(t - s) / (n - m) for (s, m), (t, n) in pairwise(own) if n > m and t >= s]
-        return median(gaps) if gaps else None
+        passed(own, now_s, (own[-1][1] if own else 0) + more)
 
 
 def _untimed(span: Span) -> bool:

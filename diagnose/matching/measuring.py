@@ -5,13 +5,13 @@ It is the state behind a fold of signals: which source it is and how it was cut 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from math import isfinite
 from statistics import median
 from typing import Final
 
 from diagnose.detectors.series import Episode, Point, Series
 from diagnose.matching.lines import Hit
+from diagnose.matching.pace import Passed, pace_s, passed
 from diagnose.matching.readings import Measurement, Reading
 from schemas.captures import Capture
 from schemas.detect import Score
@@ -24,9 +24,6 @@ SERIES: Final = 500
 
 EPISODES: Final = 8
 """How often a detector may fire on one series; after that its last episode takes all."""
-
-PACES: Final = 33
-"""From so many readings the pace of a run is worked out: the last ones."""
 
 LEVEL_POINTS: Final = 16
 """The level of a series is the median of so many of its last points."""
@@ -59,7 +56,7 @@ class Measuring:
     series: dict[Key, Series] = field(default_factory=dict)
     detected: dict[tuple[str, Key], list[Detected]] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
-    paces: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
+    paces: dict[str, list[Passed]] = field(default_factory=dict)
     longest_s: dict[str, float] = field(default_factory=dict)
     compared: dict[str, list[str]] = field(default_factory=dict)
     pending: list[Measurement] = field(default_factory=list)
@@ -107,9 +104,7 @@ class Measuring:
 
     def pace_s(self, signature: str) -> float | None:
         """Return the median time from one line of progress to the next, in seconds; `None` where it is not known."""
-        own = self.paces.get(signature, ())
-        gaps = [(t - s) / (n - m) for (s, m), (t, n) in pairwise(own) if n > m and t >= s]
-        return median(gaps) if gaps else None
+        return pace_s(self.paces.get(signature, ()))
 
     def pause_s(self, signature: str) -> float | None:
         """Return the longest time that lay between two lines of progress, in seconds, as far as it can be told.
@@ -146,12 +141,20 @@ class Measuring:
     def _pace(self, signature: str, reading: Reading, before: int) -> None:
         if reading.timed and reading.origin.time_s is not None:
             own = self.paces.setdefault(signature, [])
-            own.append((reading.origin.time_s, before + reading.ordinal))
-            del own[:-PACES]
-            if len(own) > 1 and (pace_s := self.pace_s(signature)) is not None:
-                (begin_s, first), (end_s, last) = own[-2:]
-                pause_s = end_s - begin_s - (last - first - 1) * pace_s
-                self.longest_s[signature] = max(pause_s, self.longest_s.get(signature, 0.0))
+            passed(own, reading.origin.time_s, before + reading.ordinal)
+            self._pause(signature, own)
+
+    def _pause(self, signature: str, own: Sequence[Passed]) -> None:
+        """Note how long the last pause was, if it can be the longest one."""
+        if len(own) < 2:
+            return
+        (begin_s, first), (end_s, last) = own[-2:]
+        if end_s - begin_s <= self.longest_s.get(signature, -1.0):
+            return
+        usual_s = pace_s(own)
+        if usual_s is not None:
+            pause_s = end_s - begin_s - (last - first - 1) * usual_s
+            self.longest_s[signature] = max(pause_s, self.longest_s.get(signature, 0.0))
 
     def _detect(self, key: Key, told: Sequence[tuple[Reading, float]], detectors: Mapping[str, Signature]) -> None:
         if not detectors or (key not in self.series and len(self.series) >= SERIES):
