@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler
 from typing import Final, Self, TypeVar
 
 import orjson
@@ -220,6 +221,16 @@ def serve(
         ) from None
 
 
+def answer(request: BaseHTTPRequestHandler, status: int, content: dict[str, object]) -> None:
+    """Answer a request with an HTTP status and an object as JSON."""
+    body = orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE)
+    request.send_response(status)
+    request.send_header("Content-Type", "application/json")
+    request.send_header("Content-Length", str(len(body)))
+    request.end_headers()
+    request.wfile.write(body)
+
+
 class _Server(Listener):
     def __init__(self, address: str, port: int, metrics: StageMetrics, health: Callable[[], Health]) -> None:
         self.metrics = metrics
@@ -239,14 +250,6 @@ class _Handler(MetricsHandler):
         elif path == "/healthz":
             now = self.server.health()
             told = {"healthy": now.healthy, "reason": now.reason, "last_poll_unix_s": now.last_poll_s}
-            self._answer(200 if now.healthy else 503, {"stage": self.server.metrics.stage, **told})
+            answer(self, 200 if now.healthy else 503, {"stage": self.server.metrics.stage, **told})
         else:
-            self._answer(404, {"error": f"there is no {path}; there are /metrics and /healthz"})
-
-    def _answer(self, status: int, content: dict[str, object]) -> None:
-        body = orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE)
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+            answer(self, 404, {"error": f"there is no {path}; there are /metrics and /healthz"})

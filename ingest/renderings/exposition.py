@@ -5,15 +5,15 @@ Of a scrape with thousands of samples only those that are metrics are told. Scra
 
 import re
 from collections.abc import Iterator
-from typing import Final
-
-from prometheus_client.parser import text_string_to_metric_families
-from prometheus_client.samples import Sample
+from typing import TYPE_CHECKING, Final
 
 from ingest.renderings.metric_line import instant, metric_line
 from ingest.renderings.naming import Readings, names
 from ingest.renderings.port import Readable
 from ingest.renderings.streams import as_it_is, lines
+
+if TYPE_CHECKING:
+    from prometheus_client.samples import Sample
 
 _COMMENT: Final = re.compile(rb"# (?:HELP|TYPE) [a-zA-Z_:]")
 _SAMPLE: Final = re.compile(r"#|[a-zA-Z_:][\w:]*(?:\{.*\})? +[-+.\w]+(?: +-?\d+)?$")
@@ -66,7 +66,7 @@ class _Scrape:
         again = family != self._family and family in self._families
         return again or len(self._things) > _THINGS
 
-    def take(self, sample: Sample) -> None:
+    def take(self, sample: "Sample") -> None:
         self._family = sample.name
         self._families.add(sample.name)
         if sample.timestamp is not None:
@@ -79,15 +79,17 @@ class _Scrape:
                 yield metric_line(of, dict(labels), readings.pairs(), instant(self._time_s))
 
 
-def _samples(text: str) -> list[Sample]:
+def _samples(text: str) -> "list[Sample]":
     """Return the sample of a line; a line that is none has none."""
+    from prometheus_client.parser import text_string_to_metric_families  # every start would pay for it
+
     try:
         return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     except (ValueError, KeyError, IndexError):
         return []
 
 
-def _thing(sample: Sample) -> _Thing:
+def _thing(sample: "Sample") -> _Thing:
     labels = sample.labels
     host = labels.get("Hostname", "")
     if "gpu" in labels or "UUID" in labels:

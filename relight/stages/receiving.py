@@ -19,12 +19,11 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Final
 
-import orjson
 import structlog
 
 from ingest.alerts import NoWebhook, shipped, webhook
 from ingest.redaction import shown
-from relight.metrics import Listener, StageMetrics
+from relight.metrics import Listener, StageMetrics, answer
 from relight.settings.monitoring import Receive as Settings
 from relight.topics import LOGS
 from relight.transports.port import LogError, Outgoing, Refused
@@ -168,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._take(self.rfile.read(int(size)))
 
     def do_GET(self) -> None:
-        self._answer(405, {"error": f"alerts are posted to {PATH}; /healthz and /metrics are at metrics.port"})
+        answer(self, 405, {"error": f"alerts are posted to {PATH}; /healthz and /metrics are at metrics.port"})
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - so is it called
         """Log nothing of requests that went well."""
@@ -184,22 +183,14 @@ class _Handler(BaseHTTPRequestHandler):
         except LogError as error:
             self._refuse(503, str(error))
         else:
-            self._answer(200, {"kept": len(records)})
+            answer(self, 200, {"kept": len(records)})
 
     def _refuse(self, status: int, why: str) -> None:
         self.server.say(f"a request of {self.client_address[0]} was refused ({status}): {shown(why)}")
-        self._answer(status, {"error": why})
+        answer(self, status, {"error": why})
 
     def _drain(self, size: str) -> None:
         """Read a small body that nobody wants: while it is on its way, the answer may be lost."""
         if size.isascii() and size.isdecimal():
             with suppress(OSError):
                 self.rfile.read(min(int(size[:9]), _DRAINED_BYTES))
-
-    def _answer(self, status: int, content: dict[str, object]) -> None:
-        body = orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE)
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
