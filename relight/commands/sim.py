@@ -24,6 +24,12 @@ _skew = click.option(
     metavar="SECONDS",
     help="How wrong hosts' clocks are at most.",
 )
+_scenarios = click.option(
+    "--scenarios",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Scenarios of this folder instead of relight's own.",
+)
 _WORLD = (
     _seed,
     click.option("--hosts", type=click.IntRange(1, 4096), default=8, show_default=True, help="Hosts with 8 GPUs each."),
@@ -31,6 +37,7 @@ _WORLD = (
         "--days", type=click.FloatRange(0.02, 60), default=0.25, show_default=True, help="How long it goes on."
     ),
     click.option("--scenario", metavar="NAME", help="What goes wrong first; `relight sim list` shows all."),
+    _scenarios,
     click.option(
         "--incidents", type=click.IntRange(0), default=1, show_default=True, help="How many jobs something happens to."
     ),
@@ -135,14 +142,14 @@ def stream(resolved: "Resolved", rate: float, recent: bool, **given: Any) -> Non
 
 
 def _simulated(given: dict[str, Any]) -> "World":
-    from relight.sim.scenario import UnknownScenario
+    from relight.sim.scenario import BadScenarios, UnknownScenario
     from relight.sim.world import Impossible, Options, simulated
 
     incidents = 0 if given.pop("healthy") else given.pop("incidents")
     given.pop("incidents", None)
     if incidents == 0 and given["scenario"]:
         raise click.UsageError("--scenario and a healthy run exclude each other.")
-    with mistakes(Impossible, UnknownScenario):
+    with mistakes(Impossible, UnknownScenario, BadScenarios):
         return simulated(Options(incidents=incidents, skew_s=given.pop("skew"), **given))
 
 
@@ -168,6 +175,7 @@ class _Sizes(click.ParamType[tuple[int, int]]):
 @click.option("--hosts", type=_Sizes(), default="4-32", show_default=True, metavar="N|MIN-MAX", help="Sizes of sites.")
 @click.option("--days", type=click.FloatRange(0.02, 60), default=0.1, show_default=True, help="How long each goes on.")
 @click.option("--scenario", metavar="NAME", help="Only this one.")
+@_scenarios
 @click.option("--healthy-node-days", type=click.FloatRange(0), default=0.0, help="Also so much where nothing happens.")
 @_loss
 @_skew
@@ -180,6 +188,7 @@ def score(
     hosts: tuple[int, int],
     days: float,
     scenario: str | None,
+    scenarios: Path | None,
     healthy_node_days: float,
     loss: float,
     skew: float,
@@ -192,14 +201,14 @@ def score(
     All scenarios come in turn: alone, after a similar error that was survived, beside one, or two at a site.
     """
     from relight.progress import progress
-    from relight.sim.scenario import UnknownScenario
+    from relight.sim.scenario import BadScenarios, UnknownScenario
     from relight.sim.scenario import scenario as named
     from relight.sim.summary import shown, summed
     from relight.sim.trials import healthy, planned, tried
 
-    with mistakes(UnknownScenario):
-        only = named(scenario).name if scenario else None
-    trials = planned(seed, incidents, hosts, loss, skew, days, only)
+    with mistakes(UnknownScenario, BadScenarios):
+        only = named(scenario, scenarios).name if scenario else None
+        trials = planned(seed, incidents, hosts, loss, skew, days, only, scenarios)
     trials += healthy(seed, healthy_node_days, hosts, loss, skew, days)
     with progress(len(trials), "scoring", "sites", 4) as advance:
         summary = summed(tried(trials, jobs, advance, live=live), live=live)

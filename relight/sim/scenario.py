@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationError
 
 from relight.sim.tape import Kind
 from schemas.faults import FaultName
@@ -124,29 +125,44 @@ class UnknownScenario(Exception):
     """No scenario has that name; the message lists those that are like it."""
 
 
+class BadScenarios(Exception):
+    """A folder holds no scenarios, or one that cannot be read; the message says which and why."""
+
+
 @cache
-def scenarios() -> Mapping[str, Scenario]:
-    """Return all scenarios by their names, in the order of their files."""
-    folder = resources.files("relight.sim").joinpath("data/scenarios")
+def scenarios(folder: Path | None = None) -> Mapping[str, Scenario]:
+    """Return all scenarios by their names, in the order of their files: of a folder, else those of relight.
+
+    Raises:
+        BadScenarios: the folder holds none, or one that cannot be read.
+    """
+    there = folder or resources.files("relight.sim").joinpath("data/scenarios")
     found: dict[str, Scenario] = {}
-    for file in sorted((file for file in folder.iterdir() if file.name.endswith(".yaml")), key=lambda file: file.name):
-        for entry in yaml.safe_load(file.read_text(encoding="utf-8")):
-            if "name" in entry:
-                scenario = Scenario.model_validate(entry)
-                found[scenario.name] = scenario
+    files = [file for file in there.iterdir() if file.name.endswith(".yaml")] if there.is_dir() else []
+    for file in sorted(files, key=lambda file: file.name):
+        try:
+            entries = yaml.safe_load(file.read_text("utf-8"))
+            read = [Scenario.model_validate(entry) for entry in entries if "name" in entry]
+        except (yaml.YAMLError, ValidationError, TypeError, UnicodeDecodeError) as error:
+            raise BadScenarios(f"{file} holds no scenarios: {' '.join(str(error).split())[:300]}") from error
+        found |= {scenario.name: scenario for scenario in read}
+    if not found:
+        raise BadScenarios(f"{there} holds no scenarios: they are lists in files named *.yaml.")
     return found
 
 
-def scenario(name: str) -> Scenario:
-    """Return the scenario of a name.
+def scenario(name: str, folder: Path | None = None) -> Scenario:
+    """Return the scenario of a name, of a folder or of relight's own.
 
     Raises:
         UnknownScenario: there is none.
+        BadScenarios: the folder holds none, or one that cannot be read.
     """
     from difflib import get_close_matches
 
-    if name not in scenarios():
-        near = get_close_matches(name, scenarios(), 3, 0.5)
+    known = scenarios(folder)
+    if name not in known:
+        near = get_close_matches(name, known, 3, 0.5)
         advice = f" Did you mean {', '.join(near)}?" if near else " `relight sim list` shows all."
         raise UnknownScenario(f"{name!r} is no scenario.{advice}")
-    return scenarios()[name]
+    return known[name]

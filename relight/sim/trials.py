@@ -46,18 +46,29 @@ class Outcome(Model):
 
 
 def planned(
-    seed: int, incidents: int, hosts: tuple[int, int], loss: float, skew_s: float, days: float, only: str | None = None
+    seed: int,
+    incidents: int,
+    hosts: tuple[int, int],
+    loss: float,
+    skew_s: float,
+    days: float,
+    only: str | None = None,
+    folder: Path | None = None,
 ) -> list[Trial]:
-    """Return trials with at least so many incidents: all scenarios in turn, sizes and variants by the dice."""
+    """Return trials with at least so many incidents: all scenarios in turn, sizes and variants by the dice.
+
+    `only` names one scenario; `folder` holds other scenarios than relight's own.
+    """
     rng = random.Random(f"{seed}/trials")
+    known = scenarios(folder)
     trials: list[Trial] = []
     names: list[str] = []
     count = 0
     while count < incidents:
         if not names:
-            names = [only] if only else rng.sample(list(scenarios()), len(scenarios()))
+            names = [only] if only else rng.sample(list(known), len(known))
         name = names.pop()
-        one = scenarios()[name]
+        one = known[name]
         size = max(_size(rng, hosts), one.needs.hosts)
         variant = rng.choices([v for v, _ in _VARIANTS], [w for _, w in _VARIANTS])[0]
         pair = variant == "pair" and size >= 2 * max(2, one.needs.hosts) and incidents - count > 1
@@ -67,6 +78,7 @@ def planned(
             days=days,
             incidents=2 if pair else 1,
             scenario=name,
+            scenarios=folder,
             variant="alone" if variant == "pair" else variant,
             loss=loss,
             skew_s=skew_s,

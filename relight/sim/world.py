@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from random import Random
 from typing import Final
 
@@ -33,7 +34,7 @@ class Impossible(Exception):
 class Options:
     """What is simulated. `variant`: `precursor` adds a similar error that is survived, `distraction` another's.
 
-    It begins at `start_s` (Unix), or, without it, when the seed says.
+    It begins at `start_s` (Unix), or, without it, when the seed says. `scenarios` is a folder of other scenarios.
     """
 
     seed: int
@@ -41,6 +42,7 @@ class Options:
     days: float = 0.25
     incidents: int = 1
     scenario: str | None = None
+    scenarios: Path | None = None
     variant: str = "alone"
     loss: float = 0.0
     skew_s: float = 1.0
@@ -98,11 +100,12 @@ def _chosen(rng: Random, options: Options) -> list[Scenario]:
         raise Impossible(
             f"{options.incidents} incidents need as many jobs, and so as many hosts: ask for more --hosts."
         )
-    names = list(scenarios())
-    chosen = [scenario(options.scenario)] if options.scenario and options.incidents else []
+    known = scenarios(options.scenarios)
+    names = list(known)
+    chosen = [scenario(options.scenario, options.scenarios)] if options.scenario and options.incidents else []
     share = options.hosts // max(1, options.incidents)
     while len(chosen) < options.incidents:
-        other = scenarios()[rng.choice(names)]
+        other = known[rng.choice(names)]
         if _together([*chosen, other]) and other.needs.hosts <= share:
             chosen.append(other)
     for one in chosen:
@@ -238,9 +241,11 @@ def _before(world: World, stage: Stage) -> None:
         return
     others = [
         one
-        for one in scenarios().values()
+        for one in scenarios(world.options.scenarios).values()
         if one.precursor and one.name != stage.scenario.name and _at_home(world, one)
     ]
+    if not others:
+        return
     other = rng.choice(others)
     beside = staged(stage.tape, rng, world.cluster, stage.job, stage.course, other, stage.number, stage.at_s)
     beside.say(other.precursor, last - rng.uniform(200, min(1500, last - first)), heal=True)

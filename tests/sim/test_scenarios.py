@@ -7,7 +7,7 @@ import pytest
 
 from relight.sim.layouts import LAYOUTS
 from relight.sim.noise import noises
-from relight.sim.scenario import Scenario, UnknownScenario, scenario, scenarios
+from relight.sim.scenario import BadScenarios, Scenario, UnknownScenario, scenario, scenarios
 from relight.sim.telling import write
 from relight.sim.truth import Truth, read
 from relight.sim.world import VARIANTS, Impossible, Options, simulated
@@ -131,3 +131,31 @@ def test_the_variants_are_those_that_the_command_offers() -> None:
 
     (option,) = (option for option in command.params if option.name == "variant")
     assert tuple(option.type.choices) == VARIANTS  # type: ignore[attr-defined]
+
+
+def test_a_folder_of_scenarios_is_played_instead_of_relights_own(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(OWN)
+    truth = played(tmp_path / "out", scenarios=tmp_path, hosts=2)
+    assert [one.scenario for one in truth.incidents] == ["fan-stopped"]
+    assert "Fan 3 stopped" in (truth.incidents[0].first_line or pytest.fail("it was said")).text
+
+
+@pytest.mark.parametrize("text", ["", "- {name: x}\n", "{", "- 7\n"])
+def test_a_folder_without_readable_scenarios_is_named_in_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(BadScenarios, match="holds no scenarios") as raised:
+        scenarios(tmp_path)
+    assert str(tmp_path) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+OWN = """
+- name: fan-stopped
+  fault: gpu.thermal_power
+  culprit: host
+  special: a fan
+  sources: [the manual]
+  lines:
+    - {by: kernel, says: true, level: 3, text: "Fan 3 stopped"}
+  spread: {kind: crash}
+"""
