@@ -16,6 +16,13 @@ Line = Annotated[str, StringConstraints(min_length=1, max_length=4000)]
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=8)]
 
 
+class Lasting(Model):
+    """What makes a warning a state that a run is in: it was said on `lines` lines, over `for_s` seconds at least."""
+
+    lines: Annotated[int, Field(ge=1)] = 1
+    for_s: Annotated[float, Field(ge=0)] = 0.0
+
+
 class Signature(Model):
     """What relight knows about one message that a training cluster prints, or about a number that is out of bounds.
 
@@ -33,6 +40,7 @@ class Signature(Model):
     unless: tuple[Line, ...] = ()
     values: tuple[Line, ...] = ()
     detect: Detect | None = None
+    lasts: Lasting | None = None
     table: Annotated[str, StringConstraints(pattern=r"^[a-z]+$")] | None = None
     identity: tuple[str, ...] = ()
     explains: tuple[str, ...] = ()
@@ -61,6 +69,12 @@ class Signature(Model):
             raise ValueError("a signature has a `pattern:`, or it is a detector and has `detect:`")
         if self.detect and (self.kind is not Kind.FAULT or self.table or self.unless or self.identity):
             raise ValueError("a detector finds a `fault:`; it has neither `table`, `unless` nor `identity`")
+        return self
+
+    @model_validator(mode="after")
+    def _only_a_warning_lasts(self) -> Self:
+        if self.lasts and (self.kind is not Kind.FAULT or self.severity is not Severity.WARNING):
+            raise ValueError("what `lasts:` is a fault with the severity `warning`: of an error a run dies")
         return self
 
     @model_validator(mode="after")

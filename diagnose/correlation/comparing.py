@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from diagnose.correlation.collectives import arrivals
+from diagnose.correlation.collectives import Mismatch
 from diagnose.correlation.evidence import Finding, Resolve
 from diagnose.correlation.stacks import STACK, odd_stacks
 from diagnose.correlation.story import Story
@@ -14,9 +14,8 @@ MISMATCH: Final = "flight-recorder.mismatch"
 STALLED: Final = frozenset({"flight-recorder.waits", "flight-recorder.waits-for-peer"})
 
 
-def compared(seen: Sequence[Finding], story: Story, resolve: Resolve) -> list[Finding]:
+def compared(seen: Sequence[Finding], story: Story, resolve: Resolve, mismatch: Mismatch | None) -> list[Finding]:
     """Return findings with what comparison adds: ranks that called something else than the others."""
-    mismatch = arrivals(story.entries).mismatch
     if mismatch is None:
         return list(seen)
     last = max((entry.last for entry in mismatch.entries), key=lambda moment: moment.order)

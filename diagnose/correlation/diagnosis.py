@@ -42,6 +42,12 @@ class Cast:
         """Return the ranks that the others waited for: who did not arrive, or else who was elsewhere in the code."""
         return self.arrivals.culprits or (self.odd.ranks if self.odd else ())
 
+    @property
+    def hosts_waited_for(self) -> frozenset[str]:
+        """Return the hosts of the ranks that the others waited for; none where that of one of them is not known."""
+        hosts = {self.host_of.get(rank) for rank in self.waited_for}
+        return frozenset() if None in hosts else frozenset(host for host in hosts if host)
+
 
 def diagnosis(ranking: Ranking, cast: Cast) -> Diagnosis:
     """Return the diagnosis of a ranked cause."""

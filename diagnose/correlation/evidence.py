@@ -54,6 +54,14 @@ class Finding:
         """Return the number of lines."""
         return sum(entry.signal.count for entry in self.entries)
 
+    @property
+    def lasting(self) -> bool:
+        """Tell whether it is a state rather than an event: it was said so often, for so long, that it goes on."""
+        lasts, first_s, last_s = self.signature.lasts, self.first.first.time_s, self.last.time_s
+        if lasts is None or self.count < lasts.lines:
+            return False
+        return (0.0 if first_s is None or last_s is None else last_s - first_s) >= lasts.for_s
+
     @cached_property
     def hosts(self) -> tuple[str, ...]:
         """Return the hosts that said it, sorted."""

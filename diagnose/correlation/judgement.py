@@ -6,6 +6,7 @@ from typing import Final
 
 from diagnose.correlation.causes import CauseGraph
 from diagnose.correlation.comparing import compared, unsaid
+from diagnose.correlation.diagnosis import Cast
 from diagnose.correlation.evidence import Finding, Resolve, findings
 from diagnose.correlation.moments import Entry
 from diagnose.correlation.ranking import Ranker, Ranking
@@ -36,21 +37,22 @@ class Judge:
     _resolve: Resolve
     _graph: CauseGraph
 
-    def judged(self, story: Story, ends: Mapping[str, int], worked_out: Sequence[Finding] = ()) -> Judged:
+    def judged(self, story: Story, ends: Mapping[str, int], cast: Cast, worked_out: Sequence[Finding] = ()) -> Judged:
         """Return the judgement of one attempt, which ends in each source at the line that `ends` tells.
 
-        `worked_out` is what no line says: that it has made no progress for too long, or who differs from the others.
+        `cast` is who took part in it. `worked_out` is what no line says: that it has made no progress for too long, or
+        who differs from the others.
         """
         found = [*findings(story, self._resolve), *worked_out]
-        seen = compared(found, story, self._resolve)
+        seen = compared(found, story, self._resolve, cast.arrivals.mismatch)
         verdict = story.verdict(self._is_verdict)
         if verdict and verdict.signal.kind is Kind.FAULT:
-            return self._condemned(story, seen, verdict)
+            return self._condemned(story, seen, verdict, cast)
         if success := verdict or story.success:
             where = f"{success.signal.source}:{success.signal.last.line}"
             reason = f"{self._resolve(success.signal.signature).title} ({where})"
             return Judged(story, Outcome.SUCCEEDED, reason, tuple(seen), None)
-        ranking = Ranker(seen, self._graph, story.last_progress).ranking()
+        ranking = self._ranked(seen, story, cast)
         if ranking is None and (bad := _gone_bad(story, seen) or unsaid(seen)):
             return Judged(story, Outcome.FAILED, bad.signature.title, tuple(seen), Ranking(bad, (), ()))
         if ranking is None:
@@ -59,15 +61,18 @@ class Judge:
             return Judged(story, Outcome.INCOMPLETE, _stops(story), tuple(seen), ranking)
         return Judged(story, Outcome.FAILED, ranking.cause.signature.title, tuple(seen), ranking)
 
+    def _ranked(self, seen: Sequence[Finding], story: Story, cast: Cast) -> Ranking | None:
+        return Ranker(seen, self._graph, story.last_progress, cast.hosts, cast.hosts_waited_for).ranking()
+
     def _is_verdict(self, signal: Signal) -> bool:
         """Tell whether a run says by this how it ended: what comes before or after does not change it."""
         final = signal.kind is Kind.SUCCESS or signal.fault == "training.not_converged"
         return final and self._resolve(signal.signature).decisive
 
-    def _condemned(self, story: Story, seen: Sequence[Finding], verdict: Entry) -> Judged:
+    def _condemned(self, story: Story, seen: Sequence[Finding], verdict: Entry, cast: Cast) -> Judged:
         """Return the judgement of an attempt that says itself that it failed: the verdict's finding is not healed."""
         final = [replace(f, healed=False, before_start=False) if verdict in f.entries else f for f in seen]
-        ranking = Ranker(final, self._graph, story.last_progress).ranking()
+        ranking = self._ranked(final, story, cast)
         assert ranking is not None
         return Judged(story, Outcome.FAILED, ranking.cause.signature.title, tuple(final), ranking)
 

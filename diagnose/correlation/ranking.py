@@ -28,6 +28,9 @@ MOST: Final = 300
 WARNED_S: Final = 900.0
 """A warning explains what follows on its host within this time."""
 
+TWO_ENDED: Final = frozenset({"comm.ib_link", "comm.peer_reset", "comm.nccl_system_error"})
+"""Faults of connections, which have two ends, where a line names the other one."""
+
 STALLED_S: Final = 120.0
 """A warning explains that ranks anywhere began to wait within this time."""
 
@@ -47,11 +50,17 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Ranker:
-    """Ranks the findings of one attempt. `progress` is the last moment of progress in each stream."""
+    """Ranks the findings of one attempt.
+
+    `progress` is the last moment of progress in each stream. `hosts` are those of the job, `waited_for` those of the
+    ranks that the others waited for, where that is known.
+    """
 
     findings: Sequence[Finding]
     graph: CauseGraph
     progress: Mapping[str, Moment] = field(default_factory=dict)
+    hosts: frozenset[str] = frozenset()
+    waited_for: frozenset[str] = frozenset()
     _known: dict[tuple[str, str], bool] = field(default_factory=dict)
 
     @cached_property
@@ -119,7 +128,8 @@ class Ranker:
 
     def _place_in(self, circle: Sequence[Finding]) -> Callable[[Finding], tuple[object, ...]]:
         """Return the key for faults of which each could have led to the others: the earliest by guess is likeliest."""
-        known = [t for f in circle if (t := f.first.first.time_s) is not None]
+        said = [f for f in circle if f.signature.detect is None]
+        known = [t for f in said or circle if (t := f.first.first.time_s) is not None]
         begin = min(known, default=0.0)
 
         def key(finding: Finding) -> tuple[object, ...]:
@@ -147,23 +157,66 @@ class Ranker:
 
     def _warned(self, warning: Finding, fault: Finding) -> bool:
         """Tell whether a warning is near enough to a fault to have led to it: on its host and in time."""
-        if warning.signature.severity.rank == 0:
+        if warning.signature.severity.rank == 0 or warning.signature.detect is not None:
+            return False
+        waited, layer = self._is_symptom(fault), fault_classes()[warning.fault].layer
+        if waited and self._of_others(warning):
             return False
         if fault.signature.detect is not None:
-            return _in_time(warning, fault)
-        if _says_itself(fault) and fault_classes()[warning.fault].layer not in MACHINES:
+            return (layer in MACHINES or layer is Layer.NETWORK) and _in_time(warning, fault)
+        if _says_itself(fault) and layer not in MACHINES:
             return False
-        waited = self._is_symptom(fault)
         if not waited and not self.graph.leads_to(warning.signature, fault.signature):
             return False
-        if not waited and warning.hosts and fault.hosts and not set(warning.hosts) & set(fault.hosts):
+        if not waited and not self._beside(warning, fault):
             return False
-        broke, begun, ended = broke_s(fault), warning.first.first.time_s, warning.last.time_s
-        if broke is None or begun is None or ended is None or not fault.first.first.exact:
+        return self._near(warning, fault, STALLED_S if waited else WARNED_S)
+
+    def _of_others(self, warning: Finding) -> bool:
+        """Tell whether a warning is about hosts of the job that waited as well, where it is known for whom."""
+        hosts = set(warning.hosts)
+        return bool(self._silent and hosts) and hosts <= self.hosts and not hosts & self._silent
+
+    @cached_property
+    def _silent(self) -> frozenset[str]:
+        """Return the hosts that were waited for, unless one of them lost a connection: then it waited as well."""
+        lost = any(f.fault in TWO_ENDED and self.waited_for & set(f.hosts) for f in self.open_faults)
+        return frozenset() if lost else self.waited_for
+
+    def _beside(self, warning: Finding, fault: Finding) -> bool:
+        """Tell whether a warning and a fault are of the same host, or of the two ends of a connection."""
+        one, other = set(warning.hosts), set(fault.hosts)
+        if not one or not other or one & other:
+            return True
+        connected = fault.fault in TWO_ENDED and fault_classes()[warning.fault].layer is Layer.NETWORK
+        return connected and one <= self.hosts
+
+    def _near(self, warning: Finding, fault: Finding, within_s: float) -> bool:
+        """Tell whether a warning is near a fault in time, or, where that is not known, in the log."""
+        broke, begun, ended = self._broke_between(fault), warning.first.first.time_s, warning.last.time_s
+        if broke is None or begun is None or ended is None:
             near = warning.last.stream == fault.first.first.stream
-            return not waited and near and fault.first.first.line - warning.last.line <= LATENESS_LINES
-        apart_s = max(begun - broke, broke - ended, 0.0)  # a warning that is said again and again lasts
-        return apart_s <= (STALLED_S if waited else WARNED_S)
+            return near and fault.first.first.line - warning.last.line <= LATENESS_LINES
+        # A warning that is said again and again lasts.
+        return max(begun - broke[1], broke[0] - ended) <= within_s
+
+    def _broke_between(self, fault: Finding) -> tuple[float, float] | None:
+        """Return the times (Unix, seconds) between which something broke, `None` where they are far apart or unknown.
+
+        A wait that lines without times tell of was over when the first process ended.
+        """
+        moment, waited_s = fault.first.first, timeout_s(fault)
+        if moment.since_s is not None and moment.until_s is not None and moment.until_s - moment.since_s <= WARNED_S:
+            return moment.since_s - waited_s, moment.until_s - waited_s
+        if waited_s and self._first_exit_s is not None:
+            return self._first_exit_s - waited_s, self._first_exit_s - waited_s
+        return None
+
+    @cached_property
+    def _first_exit_s(self) -> float | None:
+        """Return when it is first said that a process ended (Unix, seconds)."""
+        exits = (f.first.first for f in self.open_faults if f.fault == "launcher.worker_exit")
+        return min((moment.time_s for moment in exits if moment.exact and moment.time_s is not None), default=None)
 
     def _soon(self, sign: Finding, record: Finding) -> bool:
         early, late = sign.first.first, record.first.first

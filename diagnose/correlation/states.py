@@ -9,11 +9,14 @@ from diagnose.correlation.ranking import MACHINES
 from schemas.faults import fault_classes
 from schemas.vocabulary import Layer
 
-BEFORE_S: Final = 1800.0
-"""What a machine says so long before a run begins to suffer can be why."""
+BEFORE_S: Final = 180.0
+"""What a machine has said until so long before a run begins to suffer can be why: it slows a run down at once."""
 
 LATE_S: Final = 120.0
 """And so long after: daemons look at machines once a minute, or less often."""
+
+_AGAIN: Final = 3
+"""What is said so often explains a state of which it is not known when it began."""
 
 _OF_MACHINES: Final = MACHINES | {Layer.NETWORK}
 
@@ -48,8 +51,8 @@ def _behind(state: Finding, known: Sequence[Finding], graph: CauseGraph) -> Find
 
 
 def _before(finding: Finding, state: Finding) -> bool:
-    """Tell whether something was said not long before a state began, or, where lines tell no times, in the same run."""
-    said, began = finding.first.first, state.first.first
-    if said.time_s is None or began.time_s is None or not began.exact:
-        return not finding.before_start
-    return -LATE_S <= began.time_s - said.time_s <= BEFORE_S
+    """Tell whether something was said not long before a state began; where lines tell no times, again and again."""
+    said, last, began = finding.first.first, finding.last, state.first.first
+    if said.time_s is None or last.time_s is None or began.time_s is None or not began.exact:
+        return finding.lasting or (not finding.before_start and finding.count >= _AGAIN)
+    return said.time_s <= began.time_s + LATE_S and last.time_s >= began.time_s - BEFORE_S

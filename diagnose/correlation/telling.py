@@ -90,7 +90,7 @@ class Teller:
         self._cast: Cast = cast_of(known)
         self.waits_for: Silence | None = None
         self._judged: list[Judged] = []
-        self._casts: dict[int, Cast] = {}
+        self._casts: list[Cast] = []
         judge, stories = Judge(resolve, graph), attempts(self._entries)
         for story, ends in zip(stories, _ends(job, stories), strict=True):
             found = silence(story, job.sources, resolve)
@@ -98,7 +98,8 @@ class Teller:
             lasted = found is not None and too_long(found, story, job.sources, heard, final=final)
             worked_out = [found.finding()] if found and lasted else []
             worked_out += compared_levels(job.sources, resolve) if final else []
-            self._judged.append(judge.judged(story, ends, worked_out))
+            self._casts.append(self._cast.during(story))
+            self._judged.append(judge.judged(story, ends, self._casts[-1], worked_out))
             going_on = final and not lasted and self._judged[-1].outcome is not Outcome.SUCCEEDED
             self.waits_for = found if going_on else None
 
@@ -120,7 +121,8 @@ class Teller:
             elif final and judged.outcome is Outcome.INCOMPLETE and judged.story.of(Kind.START, Kind.PROGRESS):
                 found.append(Told(self.job.name, at, Impact.NONE, _unknown(judged.reason), None))
             for aside, states in grounds(self._asides(judged), judged.findings, self._graph):
-                over = self._went_on(at) or ("the run went on after it" if aside.healed and not states else None)
+                passed = aside.healed and not states and not aside.lasting
+                over = self._went_on(at) or ("the run went on after it" if passed else None)
                 if judged.outcome is Outcome.SUCCEEDED:
                     over = over or "the run succeeded"
                 impact = max((_harm(one, judged) for one in (aside, *states)), key=_WORSE.index)
@@ -128,8 +130,6 @@ class Teller:
         return found
 
     def _told(self, attempt: int, ranking: Ranking, impact: Impact, over: str | None, lost: int | None = None) -> Told:
-        if attempt not in self._casts:
-            self._casts[attempt] = self._cast.during(self._judged[attempt].story)
         told = diagnosis(ranking, self._casts[attempt])
         return Told(self.job.name, attempt, impact, told, ranking, over, lost)
 
@@ -157,7 +157,7 @@ class Teller:
         rest = [f for f in judged.findings if id(f) not in told and (f.serious or _is_hardware(f) or ails(f))]
         covered = {f.signature.id for f in judged.findings if id(f) in told}
         worst: dict[str, Finding] = {}
-        for f in rest:
+        for f in sorted(rest, key=lambda f: not f.lasting):
             if f.signature.id not in covered:
                 worst.setdefault(f.signature.id, f)
         roots = [f for f in worst.values() if not any(self._stands_for(o, f) for o in worst.values())]
@@ -167,6 +167,8 @@ class Teller:
         """Tell whether one aside is enough of two: it explains the other, and comes first where that goes both ways."""
         if not self._graph.explains(one.signature, other.signature) or (ails(other) and not ails(one)):
             return False  # what a run suffers from is told under its grounds
+        if other.lasting and not one.lasting:
+            return False
         mutual = self._graph.explains(other.signature, one.signature)
         return not mutual or one.first.first.order < other.first.first.order
 
@@ -234,11 +236,13 @@ def _harm(finding: Finding, judged: Judged) -> Impact:
     An error of a program that it survived did no harm: what is tried again fails now and then. A machine that has
     failed once, on the other hand, will do so again.
     """
-    if finding.before_start and not finding.healed:
+    if finding.before_start and not finding.healed and not finding.lasting:
         return Impact.NONE
     success = judged.story.success
     if success and finding.first.first.after(success.last):
         return Impact.NONE
+    if finding.lasting:
+        return Impact.DEGRADED
     if ails(finding):
         return Impact.NONE if finding.healed else Impact.DEGRADED
     return Impact.DEGRADED if finding.serious and finding.healed and _is_hardware(finding) else Impact.NONE

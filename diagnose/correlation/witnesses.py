@@ -10,10 +10,8 @@ from typing import Final
 
 from diagnose.correlation.evidence import Finding
 from diagnose.correlation.moments import Entry
+from diagnose.correlation.ranking import TWO_ENDED
 from schemas.captures import Capture
-
-TWO_ENDED: Final = frozenset({"comm.ib_link", "comm.peer_reset", "comm.nccl_system_error"})
-"""Faults of connections, which have two ends, where a line names the other one."""
 
 BYSTANDERS: Final = frozenset({"slurm.node-failure", "launcher.torchrun-stopped"})
 """Signatures of lines that are said by who was ended because of somebody else, unless they name whom."""
