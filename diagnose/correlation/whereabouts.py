@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
 
@@ -130,6 +131,7 @@ def _stands_for(signal: Signal) -> Iterator[str]:
         yield address
 
 
+@lru_cache(maxsize=16 * HOSTS)
 def _is_nowhere(name: str) -> bool:
     if name.lower() in _NOWHERE:
         return True
