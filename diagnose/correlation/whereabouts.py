@@ -21,6 +21,9 @@ HOSTS: Final = 4096
 _NOWHERE: Final = frozenset({"", "localhost", "localhost.localdomain", "ip6-localhost", "(null)", "none", "unknown"})
 _LISTED: Final = re.compile(r"([^,\[\]]*)(?:\[([\d,-]*)\])?(?:,|$)")
 _PORT: Final = re.compile(r"(?:<\d*>|:\d+)$")
+_BY_ADDRESS: Final = re.compile(r"ip-(\d{1,3}(?:-\d{1,3}){3})$")
+"""Hosts that are named by their addresses, as EC2 does."""
+
 _CHAIN: Final = 3
 """An address may be a pod's, and the pod is on a node."""
 
@@ -85,6 +88,9 @@ def whereabouts(sources: Iterable[SourceRead], signals: Iterable[Signal]) -> Whe
             names.setdefault(name, next(iter(hosts)))
     listed = {s.host for s in said if s.host} | {s.captures.get(Capture.NODELIST, "") for s in said}
     hosts = {host for one in listed for host in expanded(one)} | set(named.values())
+    for host in hosts:
+        if (by_address := _BY_ADDRESS.match(host)) is not None:
+            names.setdefault(by_address[1].replace("-", "."), host)
     files = {s.source: host for s in read if not s.host for host in _named_in(s.path) if host in hosts}
     return Whereabouts({name: host for name, host in names.items() if name != host}, files)
 

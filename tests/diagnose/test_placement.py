@@ -207,6 +207,13 @@ def test_the_far_end_of_a_connection_is_to_blame_that_says_nothing_itself(scanne
     assert (found.fault, found.culprit.name) == ("comm.ib_link", "host node02")
 
 
+def test_a_host_that_is_named_by_its_address_is_known_by_it(scanner: Scanner) -> None:
+    names = [f"ip-10-0-0-{n}" for n in (1, 2, 3)]
+    inits = [nccl(name, 8 * at, 24) for at, name in enumerate(names)]
+    warnings = [f"{name}:4000:4900 [1] NCCL WARN {GONE.format(2)}" for name in (names[0], names[2])]
+    assert failed(scanner, {"job.log": [*inits, *warnings]}).culprit.host == "ip-10-0-0-2"
+
+
 def test_the_host_that_all_others_waited_for_is_the_far_end(scanner: Scanner) -> None:
     waits = "Watchdog caught collective operation timeout: WorkNCCL(SeqNum=7, OpType=ALLREDUCE, NumelIn=1, NumelOut=1, "
     waits += "Timeout(ms)=600000) ran for 600001 milliseconds before timing out."
