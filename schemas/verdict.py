@@ -28,15 +28,13 @@ class Judged(Model):
     signature: str = Field(max_length=200)
 
 
-class Verdict(Signed):
-    """A person, or a tool of theirs, says whether a diagnosis is right.
+class Opinion(Model):
+    """Whether a diagnosis is right, as somebody sees it.
 
     `about` is the diagnosis as it was seen. `actual` is what it really was, where it is wrong and that is known.
-    `at_s` is Unix time in seconds: of two verdicts on one incident the later one holds.
+    `at_s` is Unix time in seconds: of two opinions on one incident the later one holds.
     """
 
-    id: Id
-    cluster: Name
     incident: Id
     judgement: Judgement
     about: Judged
@@ -44,6 +42,13 @@ class Verdict(Signed):
     by: Name
     at_s: Seconds
     note: Reason = ""
+
+
+class Verdict(Signed, Opinion):
+    """A person, or a tool of theirs, says whether a diagnosis of a cluster is right."""
+
+    id: Id
+    cluster: Name
 
     @model_validator(mode="after")
     def _what_is_right_is_nothing_else(self) -> Self:
@@ -58,16 +63,8 @@ class VerdictAdmitted(Model):
     verdict: Verdict
 
 
-class IncidentJudged(Model):
-    """A person has said whether the diagnosis of the incident is right; of several verdicts the latest one holds."""
-
-    incident: Id
-    judgement: Judgement
-    about: Judged
-    actual: FaultName | None = None
-    by: Name
-    at_s: Seconds
-    note: Reason = ""
+class IncidentJudged(Opinion):
+    """A person has said whether the diagnosis of the incident is right."""
 
 
 def subject_of(incident: str, verdict: str) -> str:
