@@ -1,5 +1,6 @@
 """Blame: the culprit of a finding, named by what survives a reboot, and the scope of a fault."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
@@ -13,10 +14,12 @@ COMPARED: Final = frozenset({"flight-recorder.mismatch", "stacks.main-thread"})
 """Signatures that are about the ranks that differ from the others: all of them are the culprit."""
 
 ODD: Final = "nccl.version-mismatch"
-"""The signature that names the first rank that differs from rank 0."""
+"""The signature whose lines name a rank that differs from the one that says so, with the versions of both."""
 
 _WAITED: Final = frozenset({"training.hang", "launcher.worker_exit"})
 """What happens to those who wait in vain: where it is known for whom, they are to blame."""
+
+_VERSIONS: Final = ((Capture.RANKS, Capture.VERSION), (Capture.OTHER_RANK, Capture.OTHER_VERSION))
 
 _NAMED: Final = 8
 """So many ranks are named; of more it is said how many."""
@@ -37,7 +40,7 @@ def culprit(
     signal, told = finding.first.signal, finding.captures
     if finding.fault == "comm.collective_timeout" or (finding.fault in _WAITED and waited_for):
         return _ranks(_missing(finding) or waited_for, host_of)
-    if finding.signature.id == ODD and (odd := _missing(finding)):
+    if finding.signature.id == ODD and (odd := _odd(finding)):
         return _ranks(odd, host_of)
     if len(finding.ranks) > 1 and finding.signature.id in COMPARED:
         return _ranks(finding.ranks, host_of)
@@ -106,6 +109,17 @@ def scope(findings: Iterable[Finding]) -> Scope:
 def _missing(finding: Finding) -> list[int]:
     """Return the ranks that a line names as those for which the others waited, or that differ from them."""
     return sorted({int(r) for r in finding.captures.get(Capture.RANKS, "").replace(",", " ").split() if r.isdecimal()})
+
+
+def _odd(finding: Finding) -> list[int]:
+    """Return the ranks with the version that the fewest have, by all that lines say; of two that differ not rank 0."""
+    told = [entry.signal.captures for entry in finding.entries]
+    pairs = {(t[rank], t[version]) for t in told for rank, version in _VERSIONS if rank in t and version in t}
+    ranks: dict[str, set[int]] = defaultdict(set)
+    for rank, version in pairs:
+        if rank.isdecimal():
+            ranks[version].add(int(rank))
+    return sorted(min(ranks.values(), key=lambda own: (len(own), -max(own)), default=()))
 
 
 def _kind(finding: Finding, gpu: str | None, rank: int | None, host: str | None, told: Mapping[str, str]) -> Culprit:

@@ -36,6 +36,8 @@ class CauseGraph:
         if cause.fault == consequence.fault:
             return consequence.generic or not cause.generic
         known = self.consequences[cause.fault] | _expanded(cause.explains)
+        if cause.id in self.consequences[consequence.fault] - self.anything and consequence.id not in known:
+            return False  # it is named as what follows
         vaguer = consequence.generic and not cause.generic and cause.fault not in self.symptoms
         return consequence.fault in known or consequence.id in known or vaguer
 

@@ -12,8 +12,8 @@ from schemas.signal import Signal
 from schemas.signature import Signature
 from schemas.vocabulary import Culprit
 
-_OF_RANKS: Final = frozenset({"pg", "seq"})
-"""What differs between ranks that one thing happens to: the process group and the collective that each was in."""
+_OF_RANKS: Final = frozenset({"pg", "seq", "ranks", "other_rank"})
+"""What differs between ranks that one thing happens to: the collective that each was in, and whom each speaks of."""
 
 Resolve = Callable[[str], Signature]
 """Returns the signature of an id, codes of tables included."""

@@ -10,7 +10,7 @@ from diagnose.correlation.evidence import Finding
 from diagnose.correlation.moments import SKEW_S, Moment
 from schemas.captures import Capture
 from schemas.faults import fault_classes
-from schemas.vocabulary import Culprit, Layer
+from schemas.vocabulary import Culprit, Layer, Provenance
 
 LATENESS_S: Final = 60.0
 """A record that confirms an earlier sign may be this much later than it."""
@@ -135,7 +135,8 @@ class Ranker:
         def key(finding: Finding) -> tuple[object, ...]:
             worked_out = finding.signature.detect is not None  # it begins before anything is said
             late = worked_out or (broke_s(finding) or begin) > begin + SKEW_S
-            return late, *self._place(finding)
+            machine = fault_classes()[finding.fault].layer in MACHINES
+            return late, finding.before_start, self._depth(finding), not machine, *self._place(finding)
 
         return key
 
@@ -152,7 +153,7 @@ class Ranker:
             if not w.serious
             and not w.healed
             and not w.before_start
-            and any(self.explains(w, f) and self._warned(w, f) for f in faults if f.fault != w.fault)
+            and any(self.explains(w, f) and self._warned(w, f) for f in faults if _of_two(w, f))
         ]
 
     def _warned(self, warning: Finding, fault: Finding) -> bool:
@@ -281,6 +282,14 @@ class Ranker:
         """Return the earliest moment (Unix, seconds) to which a collective's timeout points."""
         timeouts = (f for f in self.findings if f.fault == "comm.collective_timeout")
         return min((t for f in timeouts if (t := broke_s(f)) is not None), default=None)
+
+
+def _of_two(warning: Finding, fault: Finding) -> bool:
+    """Tell whether a warning says more than a fault: another thing, or what a machine said before a program did."""
+    if warning.fault != fault.fault:
+        return True
+    by_machine = Provenance.APP not in warning.signature.provenance and Provenance.APP in fault.signature.provenance
+    return by_machine and warning.first.first.order <= fault.first.first.order
 
 
 def _says_itself(finding: Finding) -> bool:

@@ -154,7 +154,7 @@ class Teller:
         """Return what went wrong without ending the attempt: one finding for each signature, the worst first."""
         ranking = judged.ranking
         told = {id(f) for f in (ranking.cause, *ranking.symptoms, *ranking.alternatives)} if ranking else set()
-        rest = [f for f in judged.findings if id(f) not in told and (f.serious or _is_hardware(f) or ails(f))]
+        rest = [f for f in judged.findings if id(f) not in told and _worth(f)]
         covered = {f.signature.id for f in judged.findings if id(f) in told}
         worst: dict[str, Finding] = {}
         for f in sorted(rest, key=lambda f: not f.lasting):
@@ -246,6 +246,11 @@ def _harm(finding: Finding, judged: Judged) -> Impact:
     if ails(finding):
         return Impact.NONE if finding.healed else Impact.DEGRADED
     return Impact.DEGRADED if finding.serious and finding.healed and _is_hardware(finding) else Impact.NONE
+
+
+def _worth(finding: Finding) -> bool:
+    """Tell whether what did not end an attempt is worth a word."""
+    return finding.serious or finding.lasting or ails(finding) or _is_hardware(finding)
 
 
 def _is_hardware(finding: Finding) -> bool:

@@ -9,6 +9,7 @@ from ingest.formats import (
     launchers,
     mpi,
     nccl,
+    opensm,
     python_logging,
     records,
     slurm,
@@ -20,6 +21,7 @@ from ingest.formats.recogniser import Format
 FORMATS: Final[tuple[Format, ...]] = (
     *containers.FORMATS,
     *syslog.FORMATS,
+    *opensm.FORMATS,
     *kernel.FORMATS,
     *records.FORMATS,
     *training.FORMATS,

@@ -238,6 +238,16 @@ def test_the_rank_that_differs_is_to_blame_and_not_the_one_that_says_so(scanner:
     assert failed(scanner, {"job.log": [*lines, odd]}).culprit.name == "rank 9 on node02"
 
 
+def test_the_ranks_with_the_version_that_few_have_are_to_blame(scanner: Scanner) -> None:
+    lines = [nccl(f"node0{rank // 8 + 1}", rank, 24) for rank in range(24)]
+    differs = (
+        "node0{}:400{}:4901 [1] NCCL WARN Mismatched NCCL version detected : rank {} version {} rank {} version {}"
+    )
+    others = [differs.format(1 + r // 8, r, 9, 21805, r, 22105) for r in (2, 3, 17)]
+    itself = differs.format(2, 9, 0, 22105, 9, 21805)
+    assert failed(scanner, {"job.log": [*lines, *others, itself]}).culprit.name == "rank 9 on node02"
+
+
 def test_both_ends_of_a_connection_that_name_each_other_stay_themselves(scanner: Scanner) -> None:
     lines = [address(f"node0{n}", f"10.0.0.{n}") for n in (1, 2)] + [nccl(f"node0{n}", 8 * (n - 1), 16) for n in (1, 2)]
     lines += [f"node0{n}:4000:4900 [1] NCCL WARN {GONE.format(3 - n)}" for n in (1, 2)]

@@ -119,6 +119,9 @@ LINES: list[tuple[str, str | None, dict[str, object], str]] = [
         "RayTrainWorker pid=12, ip=10.0.0.3",
     ),
     ("\x1b[36m(RayTrainWorker pid=12)\x1b[0m boom", "boom", {}, "RayTrainWorker pid=12"),
+    # OpenSM
+    ("May  1 04:11:25 123000 [7F3C2100] 0x02 -> SUBNET UP", "SUBNET UP", MILLI, ""),
+    ("May  1 04:11:25 123000 [7F3C2100] SUBNET UP", None, {}, ""),
     # Slurm, training
     (
         "slurmstepd: error: *** STEP 561.17 ON n-25 CANCELLED AT 2024-05-01T04:11:25 DUE TO TIME LIMIT ***",
