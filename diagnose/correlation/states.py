@@ -16,7 +16,7 @@ LATE_S: Final = 120.0
 """And so long after: daemons look at machines once a minute, or less often."""
 
 _AGAIN: Final = 3
-"""What is said so often explains a state of which it is not known when it began."""
+"""What is said so often explains a state of which it is not known when it began, or though others say it as well."""
 
 _OF_MACHINES: Final = MACHINES | {Layer.NETWORK}
 
@@ -45,7 +45,9 @@ def grounds(
 
 def _behind(state: Finding, known: Sequence[Finding], graph: CauseGraph) -> Finding | None:
     """Return what explains a state best: what was said last before it began; where that is not known, most often."""
-    near = [f for f in known if graph.explains(f.signature, state.signature) and _before(f, state)]
+    able = [f for f in known if graph.explains(f.signature, state.signature)]
+    usual = {f.signature.id for f in able if not _before(f, state)}  # is said at other times, too
+    near = [f for f in able if _before(f, state) and (f.signature.id not in usual or _repeated(f))]
     dated = state.first.first.exact
     return max(near, key=lambda f: (0 if dated else f.count, f.first.first.order, f.signature.id), default=None)
 
@@ -54,5 +56,9 @@ def _before(finding: Finding, state: Finding) -> bool:
     """Tell whether something was said not long before a state began; where lines tell no times, again and again."""
     said, last, began = finding.first.first, finding.last, state.first.first
     if said.time_s is None or last.time_s is None or began.time_s is None or not began.exact:
-        return finding.lasting or (not finding.before_start and finding.count >= _AGAIN)
+        return _repeated(finding) and (finding.lasting or not finding.before_start)
     return said.time_s <= began.time_s + LATE_S and last.time_s >= began.time_s - BEFORE_S
+
+
+def _repeated(finding: Finding) -> bool:
+    return finding.lasting or finding.count >= _AGAIN

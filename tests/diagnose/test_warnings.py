@@ -100,3 +100,26 @@ def test_of_several_devices_that_warn_the_one_where_it_lasts_is_told() -> None:
     hot = said(HOT, 300, until=1200, count=5, gpu="4", source="gpu-1.log", host="gpu-1")
     (one,) = suffered(once, hot)
     assert one.culprit.host == "gpu-1"
+
+
+SLOW = said("detect.slow-steps", 2000, source="rank0.log", rank=0, host="gpu-0")
+
+
+def test_what_a_machine_said_as_the_run_became_slower_is_why() -> None:
+    (one,) = suffered(SLOW, said(LINK_DOWN, 1990, nic="eth0", **at("gpu-1")))
+    assert (one.signature, one.culprit.host) == (LINK_DOWN, "gpu-1")
+    assert [s.signature for s in one.symptoms] == ["detect.slow-steps"]
+
+
+@pytest.mark.parametrize("other", [200, 3000])
+def test_what_machines_say_at_other_times_too_is_not_why_a_run_became_slower(other: float) -> None:
+    told = [said(LINK_DOWN, 1990, nic="eth0", **at("gpu-1")), said(LINK_DOWN, other, nic="eth0", **at("gpu-2"))]
+    (one,) = suffered(SLOW, *told)
+    assert one.signature == "detect.slow-steps"
+
+
+def test_what_a_machine_says_again_and_again_is_why_though_another_said_it_once() -> None:
+    told = [said(LINK_DOWN, 1990, until=2400, count=9, nic="eth0", **at("gpu-1"))]
+    told += [said(LINK_DOWN, 200, nic="eth0", **at("gpu-2"))]
+    (one,) = suffered(SLOW, *told)
+    assert one.culprit.host == "gpu-1"
