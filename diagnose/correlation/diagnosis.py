@@ -9,7 +9,7 @@ from diagnose.correlation.collectives import Arrivals, arrivals
 from diagnose.correlation.comparing import MISMATCH
 from diagnose.correlation.evidence import Finding
 from diagnose.correlation.places import first_place, last_place
-from diagnose.correlation.ranking import Ranking, broke_s, timeout_s
+from diagnose.correlation.ranking import Ranking
 from diagnose.correlation.stacks import OddStacks, odd_stacks
 from diagnose.correlation.story import Story
 from diagnose.correlation.waiting import elsewhere, mismatched, stalled
@@ -197,10 +197,10 @@ def _seen(ranking: Ranking) -> list[str]:
     cause, reasons = ranking.cause, []
     if faults := sorted({f.fault for f in ranking.explained}):
         reasons.append(f"it explains {', '.join(faults)}")
-    if timeouts := [f for f in ranking.explained if timeout_s(f)]:
-        broke, seen = broke_s(timeouts[0]), cause.first.first.time_s
+    if timeouts := [f for f in ranking.explained if f.timeout_s]:
+        broke, seen = timeouts[0].broke_s, cause.first.first.time_s
         if broke is not None and seen is not None:
-            waited, apart = timeout_s(timeouts[0]), abs(broke - seen)
+            waited, apart = timeouts[0].timeout_s, abs(broke - seen)
             reasons.append(f"the timeout of {waited:.0f} s points back to a moment {apart:.0f} s away from it")
     if not cause.healed and not cause.before_start:
         reasons.append("the run made no progress after it")

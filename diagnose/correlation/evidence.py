@@ -15,6 +15,9 @@ from schemas.vocabulary import Culprit
 _OF_RANKS: Final = frozenset({"pg", "seq", "ranks", "other_rank"})
 """What differs between ranks that one thing happens to: the collective that each was in, and whom each speaks of."""
 
+AGAIN: Final = 3
+"""A warning that is said so often means something, though other hosts say it as well now and then."""
+
 Resolve = Callable[[str], Signature]
 """Returns the signature of an id, codes of tables included."""
 
@@ -61,6 +64,25 @@ class Finding:
         if lasts is None or self.count < lasts.lines:
             return False
         return (0.0 if first_s is None or last_s is None else last_s - first_s) >= lasts.for_s
+
+    @property
+    def repeated(self) -> bool:
+        """Tell whether it was said so often that this is hardly by chance."""
+        return self.lasting or self.count >= AGAIN
+
+    @cached_property
+    def timeout_s(self) -> float:
+        """Return the timeout that its message names, in seconds; 0 where it names none."""
+        for name, scale in ((Capture.TIMEOUT_MS, 0.001), (Capture.TIMEOUT_S, 1.0)):
+            if (text := self.captures.get(name, "")).replace(".", "", 1).isdigit():
+                return float(text) * scale
+        return 0.0
+
+    @property
+    def broke_s(self) -> float | None:
+        """Return when it broke (Unix, seconds): a timeout speaks that much later than what it waited for."""
+        time_s = self.first.first.time_s
+        return None if time_s is None else time_s - self.timeout_s
 
     @cached_property
     def hosts(self) -> tuple[str, ...]:

@@ -8,9 +8,10 @@ from typing import Final
 from diagnose.correlation.causes import CauseGraph
 from diagnose.correlation.evidence import Finding
 from diagnose.correlation.moments import SKEW_S, Moment
+from diagnose.correlation.warned import MACHINES, Warned, in_time
 from schemas.captures import Capture
 from schemas.faults import fault_classes
-from schemas.vocabulary import Culprit, Layer, Provenance
+from schemas.vocabulary import Culprit
 
 LATENESS_S: Final = 60.0
 """A record that confirms an earlier sign may be this much later than it."""
@@ -19,20 +20,8 @@ LATENESS_LINES: Final = 200
 FORGOTTEN_S: Final = 1800.0
 """An error this long before the end, with nothing in between, is hardly why a run ended."""
 
-MACHINES: Final = frozenset({Layer.HARDWARE, Layer.DRIVER, Layer.HOST, Layer.STORAGE})
-"""What a machine warns of can be why a program failed that says something else itself."""
-
 MOST: Final = 300
 """So many faults of an attempt are weighed against each other."""
-
-WARNED_S: Final = 900.0
-"""A warning explains what follows on its host within this time."""
-
-TWO_ENDED: Final = frozenset({"comm.ib_link", "comm.peer_reset", "comm.nccl_system_error"})
-"""Faults of connections, which have two ends, where a line names the other one."""
-
-STALLED_S: Final = 120.0
-"""A warning explains that ranks anywhere began to wait within this time."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +79,7 @@ class Ranker:
         if not self._can_follow(cause, consequence):
             return False
         if consequence.signature.detect is not None and cause.signature.detect is None:
-            return _in_time(cause, consequence)
+            return in_time(cause, consequence)
         if not cause.first.first.after(consequence.first.first, SKEW_S):
             return True
         both_ways = self._can_follow(consequence, cause)
@@ -134,7 +123,7 @@ class Ranker:
 
         def key(finding: Finding) -> tuple[object, ...]:
             worked_out = finding.signature.detect is not None  # it begins before anything is said
-            late = worked_out or (broke_s(finding) or begin) > begin + SKEW_S
+            late = worked_out or (finding.broke_s or begin) > begin + SKEW_S
             machine = fault_classes()[finding.fault].layer in MACHINES
             return late, finding.before_start, self._depth(finding), not machine, *self._place(finding)
 
@@ -153,71 +142,12 @@ class Ranker:
             if not w.serious
             and not w.healed
             and not w.before_start
-            and any(self.explains(w, f) and self._warned(w, f) for f in faults if _of_two(w, f))
+            and any(self.explains(w, f) and self._warned.led_to(w, f) for f in faults)
         ]
 
-    def _warned(self, warning: Finding, fault: Finding) -> bool:
-        """Tell whether a warning is near enough to a fault to have led to it: on its host and in time."""
-        if warning.signature.severity.rank == 0 or warning.signature.detect is not None:
-            return False
-        waited, layer = self._is_symptom(fault), fault_classes()[warning.fault].layer
-        if waited and self._of_others(warning):
-            return False
-        if fault.signature.detect is not None:
-            return (layer in MACHINES or layer is Layer.NETWORK) and _in_time(warning, fault)
-        if _says_itself(fault) and layer not in MACHINES:
-            return False
-        if not waited and not self.graph.leads_to(warning.signature, fault.signature):
-            return False
-        if not waited and not self._beside(warning, fault):
-            return False
-        return self._near(warning, fault, STALLED_S if waited else WARNED_S)
-
-    def _of_others(self, warning: Finding) -> bool:
-        """Tell whether a warning is about hosts of the job that waited as well, where it is known for whom."""
-        hosts = set(warning.hosts)
-        return bool(self._silent and hosts) and hosts <= self.hosts and not hosts & self._silent
-
     @cached_property
-    def _silent(self) -> frozenset[str]:
-        """Return the hosts that were waited for, unless one of them lost a connection: then it waited as well."""
-        lost = any(f.fault in TWO_ENDED and self.waited_for & set(f.hosts) for f in self.open_faults)
-        return frozenset() if lost else self.waited_for
-
-    def _beside(self, warning: Finding, fault: Finding) -> bool:
-        """Tell whether a warning and a fault are of the same host, or of the two ends of a connection."""
-        one, other = set(warning.hosts), set(fault.hosts)
-        if not one or not other or one & other:
-            return True
-        connected = fault.fault in TWO_ENDED and fault_classes()[warning.fault].layer is Layer.NETWORK
-        return connected and one <= self.hosts
-
-    def _near(self, warning: Finding, fault: Finding, within_s: float) -> bool:
-        """Tell whether a warning is near a fault in time, or, where that is not known, in the log."""
-        broke, begun, ended = self._broke_between(fault), warning.first.first.time_s, warning.last.time_s
-        if broke is None or begun is None or ended is None:
-            near = warning.last.stream == fault.first.first.stream
-            return near and fault.first.first.line - warning.last.line <= LATENESS_LINES
-        # A warning that is said again and again lasts.
-        return max(begun - broke[1], broke[0] - ended) <= within_s
-
-    def _broke_between(self, fault: Finding) -> tuple[float, float] | None:
-        """Return the times (Unix, seconds) between which something broke, `None` where they are far apart or unknown.
-
-        A wait that lines without times tell of was over when the first process ended.
-        """
-        moment, waited_s = fault.first.first, timeout_s(fault)
-        if moment.since_s is not None and moment.until_s is not None and moment.until_s - moment.since_s <= WARNED_S:
-            return moment.since_s - waited_s, moment.until_s - waited_s
-        if waited_s and self._first_exit_s is not None:
-            return self._first_exit_s - waited_s, self._first_exit_s - waited_s
-        return None
-
-    @cached_property
-    def _first_exit_s(self) -> float | None:
-        """Return when it is first said that a process ended (Unix, seconds)."""
-        exits = (f.first.first for f in self.open_faults if f.fault == "launcher.worker_exit")
-        return min((moment.time_s for moment in exits if moment.exact and moment.time_s is not None), default=None)
+    def _warned(self) -> Warned:
+        return Warned(self.findings, self.open_faults, self.graph, self.hosts, self.waited_for)
 
     def _soon(self, sign: Finding, record: Finding) -> bool:
         early, late = sign.first.first, record.first.first
@@ -267,7 +197,7 @@ class Ranker:
     @cached_property
     def _breaks(self) -> list[tuple[float, Finding]]:
         """Return when the open faults broke, the earliest first."""
-        timed = [(t, f) for f in self.open_faults if (t := broke_s(f)) is not None]
+        timed = [(t, f) for f in self.open_faults if (t := f.broke_s) is not None]
         return sorted(timed, key=lambda pair: pair[0])
 
     def _away_from_the_break(self, finding: Finding) -> int:
@@ -281,31 +211,7 @@ class Ranker:
     def _timeout_points_to(self) -> float | None:
         """Return the earliest moment (Unix, seconds) to which a collective's timeout points."""
         timeouts = (f for f in self.findings if f.fault == "comm.collective_timeout")
-        return min((t for f in timeouts if (t := broke_s(f)) is not None), default=None)
-
-
-def _of_two(warning: Finding, fault: Finding) -> bool:
-    """Tell whether a warning says more than a fault: another thing, or what a machine said before a program did."""
-    if warning.fault != fault.fault:
-        return True
-    by_machine = Provenance.APP not in warning.signature.provenance and Provenance.APP in fault.signature.provenance
-    return by_machine and warning.first.first.order <= fault.first.first.order
-
-
-def _says_itself(finding: Finding) -> bool:
-    """Tell whether a finding is a program's own error that says what is wrong: no other program's trouble led to it."""
-    return fault_classes()[finding.fault].layer is Layer.SOFTWARE
-
-
-def _in_time(cause: Finding, silence: Finding) -> bool:
-    """Tell whether a cause was said before a silence that began after the last line of progress was too long.
-
-    What was said of a wait, such as a collective's timeout, counts from when that began.
-    """
-    broke, since = broke_s(cause), silence.first.first.time_s
-    if broke is None or since is None:
-        return True
-    return broke <= since + (silence.first.signal.pause_s or 0.0) + SKEW_S
+        return min((t for f in timeouts if (t := f.broke_s) is not None), default=None)
 
 
 def _vague(finding: Finding) -> bool:
@@ -314,18 +220,3 @@ def _vague(finding: Finding) -> bool:
         return False
     named = {Capture.GPU, Capture.PCI, Capture.GPU_UUID, Capture.NIC} & set(finding.captures)
     return not named and finding.first.signal.gpu is None
-
-
-def timeout_s(finding: Finding) -> float:
-    """Return the timeout that a finding's message names, in seconds; 0 where it names none."""
-    captures = finding.captures
-    for name, scale in ((Capture.TIMEOUT_MS, 0.001), (Capture.TIMEOUT_S, 1.0)):
-        if (text := captures.get(name, "")).replace(".", "", 1).isdigit():
-            return float(text) * scale
-    return 0.0
-
-
-def broke_s(finding: Finding) -> float | None:
-    """Return when it broke (Unix, seconds): a timeout speaks that much later than what it waited for."""
-    moment: Moment = finding.first.first
-    return None if moment.time_s is None else moment.time_s - timeout_s(finding)

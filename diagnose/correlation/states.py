@@ -5,7 +5,7 @@ from typing import Final
 
 from diagnose.correlation.causes import CauseGraph
 from diagnose.correlation.evidence import Finding
-from diagnose.correlation.ranking import MACHINES
+from diagnose.correlation.warned import MACHINES
 from schemas.faults import fault_classes
 from schemas.vocabulary import Layer
 
@@ -14,9 +14,6 @@ BEFORE_S: Final = 180.0
 
 LATE_S: Final = 120.0
 """And so long after: daemons look at machines once a minute, or less often."""
-
-_AGAIN: Final = 3
-"""What is said so often explains a state of which it is not known when it began, or though others say it as well."""
 
 _OF_MACHINES: Final = MACHINES | {Layer.NETWORK}
 
@@ -47,7 +44,7 @@ def _behind(state: Finding, known: Sequence[Finding], graph: CauseGraph) -> Find
     """Return what explains a state best: what was said last before it began; where that is not known, most often."""
     able = [f for f in known if graph.explains(f.signature, state.signature)]
     usual = {f.signature.id for f in able if not _before(f, state)}  # is said at other times, too
-    near = [f for f in able if _before(f, state) and (f.signature.id not in usual or _repeated(f))]
+    near = [f for f in able if _before(f, state) and (f.signature.id not in usual or f.repeated)]
     dated = state.first.first.exact
     return max(near, key=lambda f: (0 if dated else f.count, f.first.first.order, f.signature.id), default=None)
 
@@ -56,9 +53,5 @@ def _before(finding: Finding, state: Finding) -> bool:
     """Tell whether something was said not long before a state began; where lines tell no times, again and again."""
     said, last, began = finding.first.first, finding.last, state.first.first
     if said.time_s is None or last.time_s is None or began.time_s is None or not began.exact:
-        return _repeated(finding) and (finding.lasting or not finding.before_start)
+        return finding.repeated and (finding.lasting or not finding.before_start)
     return said.time_s <= began.time_s + LATE_S and last.time_s >= began.time_s - BEFORE_S
-
-
-def _repeated(finding: Finding) -> bool:
-    return finding.lasting or finding.count >= _AGAIN

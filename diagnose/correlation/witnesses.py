@@ -10,7 +10,7 @@ from typing import Final
 
 from diagnose.correlation.evidence import Finding
 from diagnose.correlation.moments import Entry
-from diagnose.correlation.ranking import TWO_ENDED
+from diagnose.correlation.warned import TWO_ENDED
 from schemas.captures import Capture
 
 BYSTANDERS: Final = frozenset({"slurm.node-failure", "launcher.torchrun-stopped"})

@@ -123,3 +123,13 @@ def test_what_a_machine_says_again_and_again_is_why_though_another_said_it_once(
     told += [said(LINK_DOWN, 200, nic="eth0", **at("gpu-2"))]
     (one,) = suffered(SLOW, *told)
     assert one.culprit.host == "gpu-1"
+
+
+def test_a_machine_that_warned_as_ranks_began_to_wait_says_nothing_where_others_warn_at_other_times_too() -> None:
+    def waited(*told: object) -> str:
+        return failure(*RUN, *told, timeout(1510, 0, source="rank0.log")).signature  # type: ignore[arg-type]
+
+    slow, other = said(NFS, 915, **at("gpu-1")), said(NFS, 1300, **at("gpu-2"))
+    assert waited(slow) == NFS
+    assert waited(slow, other) == TIMEOUT
+    assert waited(said(NFS, 915, until=1400, count=4, **at("gpu-1")), other) == NFS
