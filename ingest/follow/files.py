@@ -10,6 +10,7 @@ from ingest.follow.finding import Finder
 from ingest.follow.pieces import Followed, Piece, elapsed
 from ingest.follow.positions import Place, Positions
 from ingest.follow.roster import Roster, Source
+from ingest.follow.showing import END_MS
 from ingest.follow.tail import Buffer, Tail
 from ingest.sources import Problem, Skipped
 from schemas.shipped import Shipped
@@ -38,7 +39,9 @@ class Follower:
     """Follows files (see `Feed`). A file that has changed of late is kept open and looked at in every `read`.
 
     All others cost nothing but the look for new files, every `scan_ms` at most. A last line without its end is read
-    when the file has not changed for `quiet_ms`. Every `heartbeat_ms` each source at its end gives a heartbeat.
+    when the file has not changed for `quiet_ms`. A file that is no log but known comes as the lines that show it; a
+    record of it that was begun is taken as it is when nothing has come for `end_ms`. Every `heartbeat_ms` each source
+    at its end gives a heartbeat.
     """
 
     def __init__(
@@ -49,13 +52,14 @@ class Follower:
         quiet_ms: int = QUIET_MS,
         heartbeat_ms: int = HEARTBEAT_MS,
         scan_ms: int = SCAN_MS,
+        end_ms: int = END_MS,
     ) -> None:
         self._followed = followed
         self._positions = positions
         self._ended_ms: dict[str, int] = {}
         self._quiet_ms, self._heartbeat_ms, self._scan_ms = quiet_ms, heartbeat_ms, scan_ms
         self._finder = Finder(followed.paths)
-        self._roster = Roster(followed, positions, quiet_ms)
+        self._roster = Roster(followed, positions, quiet_ms, end_ms)
         self._buffer = Buffer()
         self._warm: OrderedDict[str, None] = OrderedDict()
         self._open: OrderedDict[Tail, None] = OrderedDict()
@@ -134,7 +138,7 @@ class Follower:
                 self._cool(source)
 
     def _cool(self, source: Source) -> None:
-        if all(tail.gone_ms is None for tail in source.tails):
+        if all(tail.gone_ms is None and not tail.waits for tail in source.tails):
             del self._warm[source.stream]
             for tail in source.tails:
                 self._close(tail)
@@ -181,12 +185,20 @@ class Follower:
                 self._say(tail.path, what)
                 self._not_read[tail.path] = what
             return []
-        self._not_read.pop(tail.path, None)
+        self._damaged(tail)
         at_end = source.at_end
         return [
             Piece(self._header(source, before, now_ms, at_end=at_end and behind is tail.place), value, behind)
             for before, value, behind in read
         ]
+
+    def _damaged(self, tail: Tail) -> None:
+        """Say what could not be shown of a file that was read."""
+        if not tail.damage:
+            self._not_read.pop(tail.path, None)
+        elif self._not_read.get(tail.path) != tail.damage:
+            self._not_read[tail.path] = tail.damage
+            self._say(tail.path, tail.damage)
 
     def _opened(self, tail: Tail, now_ms: int) -> None:
         if tail.descriptor is None:
@@ -206,7 +218,7 @@ class Follower:
         known = tail.head(now_ms)
         if known is None:
             return False
-        if reason := _no_log(tail):
+        if tail.rendering is None and (reason := _no_log(tail)):
             self._news.append(Skipped(tail.path, reason))
             self._close(tail)
             self._roster.pass_over(tail)
