@@ -198,7 +198,7 @@ class Follower:
             self._not_read.pop(tail.path, None)
         elif self._not_read.get(tail.path) != tail.damage:
             self._not_read[tail.path] = tail.damage
-            self._say(tail.path, tail.damage)
+            self._news.append(Problem(tail.path, tail.damage, _ADVICE_DAMAGED, damaged=True))
 
     def _opened(self, tail: Tail, now_ms: int) -> None:
         if tail.descriptor is None:
@@ -267,6 +267,7 @@ _ADVICE: Final = (
     ("device", "Name a file, a directory or a pattern."),
     ("lost", "Keep rotated logs for longer than the shipper needs to read them."),
 )
+_ADVICE_DAMAGED: Final = "What could be read of it is shipped; if it is replaced, it is read again."
 _ADVICE_ELSE: Final = "It is tried again; see whether it can be read, for example with cat."
 
 

@@ -57,7 +57,7 @@ def ship(resolved: "Resolved", paths: tuple[str, ...], once: bool) -> None:
 def receive(resolved: "Resolved") -> None:
     """Receive the alerts of an Alertmanager at /alertmanager, and send each as a log line.
 
-    Who posts has to bear the token in receive.token_file. It is answered when the log has the alerts.
+    Who posts has to bear the token in receive.token_file, or receive.token. It is answered when the log has the alerts.
     """
     import threading
 
@@ -127,7 +127,7 @@ def agent(resolved: "Resolved") -> None:
 def run(resolved: "Resolved", paths: tuple[str, ...]) -> None:
     """Run all stages in one process, on the embedded log: all that one machine needs. Ships PATHS, if any are given.
 
-    Receives alerts as well, if receive.token_file is set.
+    Receives alerts as well, if receive.token_file or receive.token is set.
     """
     import threading
 
@@ -146,7 +146,7 @@ def run(resolved: "Resolved", paths: tuple[str, ...]) -> None:
     built = [stage(name, settings, stop) for name in STAGES]
     if paths:
         built.insert(0, shipping(paths, settings, stop))
-    if settings.receive.token_file:
+    if settings.receive.token_file or settings.receive.token:
         built.append(receiving(settings, stop))
     _run(resolved, built, stop)
 

@@ -186,6 +186,8 @@ def ship(paths: Sequence[str], settings: Settings, stop: threading.Event, *, onc
                 flush_s=own.flush_ms / 1000,
                 stop=stop,
                 once=once,
+                cluster=settings.cluster.name,
+                host=own.host,
             ).run()
         finally:
             for feed in feeds:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 import structlog
+from pydantic import SecretStr
 
 from ingest.alerts import NoWebhook, shipped, webhook
 from ingest.redaction import shown
@@ -43,16 +44,16 @@ _log = structlog.get_logger("relight")
 
 
 class Token:
-    """The token in a file. The file is read again for each request, so that a token can be replaced."""
+    """The token, in a file or as it is set. A file is read again for each request, so that a token can be replaced."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, given: SecretStr | None = None) -> None:
         """Read it. Raises: Refused."""
-        if path is None:
+        if path is None and given is None:
             raise Refused(
                 "receive.token_file is not set: write a token into a file (`openssl rand -hex 32`), name the file"
                 " there, and give it to Alertmanager as authorization.credentials_file"
             )
-        self._path = path
+        self._path, self._given = path, given
         self._read()
 
     def allows(self, authorization: str) -> bool:
@@ -62,17 +63,22 @@ class Token:
         return hmac.compare_digest(given.strip().encode("utf-8", "replace"), wanted) and scheme.lower() == "bearer"
 
     def _read(self) -> str:
+        text = self._given.get_secret_value().strip() if self._path is None and self._given else self._of_file()
+        if len(text) < TOKEN_CHARACTERS:
+            raise Refused(
+                f"receive.token{'' if self._path is None else f'_file: {self._path}'} has less than {TOKEN_CHARACTERS}"
+                " characters: `openssl rand -hex 32` makes a token"
+            )
+        return text
+
+    def _of_file(self) -> str:
+        assert self._path is not None
         try:
             mode, text = self._path.stat().st_mode, self._path.read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise Refused(f"receive.token_file: {self._path} cannot be read: {error}") from None
         if mode & _OTHERS:
             raise Refused(f"receive.token_file: others may read {self._path}, or change it: `chmod 600 {self._path}`")
-        if len(text) < TOKEN_CHARACTERS:
-            raise Refused(
-                f"receive.token_file: the token in {self._path} has less than {TOKEN_CHARACTERS} characters:"
-                f" `openssl rand -hex 32 > {self._path}`"
-            )
         return text
 
 
@@ -88,7 +94,7 @@ class Server(Listener):
     ) -> None:
         """Listen. Raises: Refused."""
         self.settings, self.cluster, self.keep, self.metrics = settings, cluster, keep, metrics
-        self.token = Token(settings.token_file)
+        self.token = Token(settings.token_file, settings.token)
         self._said: dict[str, float] = {}
         self._refusals = Refusals(metrics.stage, cluster, keep)
         try:
@@ -161,7 +167,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if not allowed:
             self._drain(size)
-            self._refuse(401, "the token is wrong: it has to be the one in receive.token_file, as `Bearer TOKEN`")
+            self._refuse(
+                401,
+                "the token is wrong: it has to be the one in receive.token_file, or receive.token, as `Bearer TOKEN`",
+            )
         elif self.path.partition("?")[0] != PATH:
             self._drain(size)
             self._refuse(404, f"alerts are posted to {PATH}")

@@ -23,7 +23,7 @@ from relight.stages.receiving import PATH
 from relight.stages.refusals import SPAN_BYTES, SPAN_S, Refusals
 from relight.topics import DEADLETTERS, LOGS, SIGNALS
 from relight.transports.opening import open_log
-from relight.transports.port import Outgoing, Unavailable
+from relight.transports.port import Outgoing, Refused, Unavailable
 from schemas.action import ACTIONS
 from schemas.signal import Signal
 from schemas.vocabulary import Provenance
@@ -219,6 +219,17 @@ def test_a_token_can_be_replaced_while_it_runs(lab: Lab, token: Path) -> None:
         token.write_text("another-token-of-a-test")
         assert post(url, webhook(alert()))[0] == 401
         assert post(url, webhook(alert()), "another-token-of-a-test")[0] == 200
+
+
+def test_the_token_may_be_set_without_a_file(lab: Lab) -> None:
+    lab.more = {"receive.token": "set-in-the-environment"}
+    with lab.receiving() as url:
+        assert post(url, webhook(alert()))[0] == 401
+        assert post(url, webhook(alert()), "set-in-the-environment")[0] == 200
+    for short in ({"receive.token": "short"}, {"receive.token": " " * 20}):
+        lab.more = short
+        with pytest.raises(Refused, match=r"receive\.token has less than 16 characters"), lab.receiving():
+            pass
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from fleet import until
+from fleet import records, until
 from lab import Lab
 
 from relight.cli import main
+from relight.deadletters import read
+from relight.topics import LOGS
 from schemas.history import IncidentHistory
 from tests.dumps import stalled
 
@@ -87,3 +89,20 @@ def test_what_is_shipped_is_diagnosed_as_what_is_scanned(
     assert found.fault == fault, (culprit, found)
     for name in ("kind", "host", "rank", "gpu"):
         assert culprit.get(name) in (None, getattr(found.culprit, name)), name
+
+
+def test_what_a_file_holds_that_cannot_be_read_is_a_dead_letter_with_its_reason(lab: Lab, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    traces(folder)
+    broken = folder / "node00" / "nccl_trace_rank_0"
+    broken.write_bytes(broken.read_bytes()[:-100])
+    for file in folder.rglob("*"):
+        os.utime(file, (1_772_334_300, 1_772_334_300))
+    lab.ship(folder, host="node99")
+    lab.ship(folder, host="node99")
+    (letter,) = read(lab.log).letters
+    assert (letter.stage, letter.place) == ("ship", f"node99:{broken}")
+    assert letter.reason.startswith("a flight recorder dump that cannot be read")
+    sent = {header for record in records(lab.log, LOGS) if record.value for header in record.headers}
+    assert len({value for name, value in sent if name == "relight-stream"}) == 63
