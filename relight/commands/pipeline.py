@@ -39,7 +39,8 @@ def _shipping(command: click.decorators.FC) -> click.decorators.FC:
 def ship(resolved: "Resolved", paths: tuple[str, ...], once: bool) -> None:
     """Send lines as they are written: of files, of all files below directories, of the journal and the kernel's log.
 
-    Files may be rotated, truncated, removed and made anew. While the log is out of reach, lines wait in a spool.
+    Files may be rotated, truncated, removed and made anew. While the log is out of reach, lines wait in a spool. Files
+    of numbers and dumps are sent as the lines that a scan reads them as.
     """
     import threading
 

@@ -169,7 +169,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._drain(size)
             self._refuse(
                 401,
-                "the token is wrong: it has to be the one in receive.token_file, or receive.token, as `Bearer TOKEN`",
+                "the token is wrong: it has to be that of receive.token_file or receive.token, as `Bearer TOKEN`",
             )
         elif self.path.partition("?")[0] != PATH:
             self._drain(size)
