@@ -145,7 +145,7 @@ class Follower:
 
     def _leave(self, tail: Tail, now_ms: int) -> None:
         """Let go of a file that is gone: if it is open not before it has been read to its end, and is quiet."""
-        if tail.descriptor is None or (tail.at_end and tail.quiet(now_ms)):
+        if tail.descriptor is None or (tail.at_end and not tail.waits and tail.quiet(now_ms)):
             if not tail.at_end:
                 left = tail.size - tail.offset
                 self._say(tail.path, f"Gone before it was read to its end: {left} bytes are lost")

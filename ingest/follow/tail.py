@@ -228,7 +228,7 @@ class Tail:
         shown = self.place.shown if self.place is not None else None
         if shown is None or self.size > self.offset or not self.quiet(now_ms) or shown.end_bytes == self.offset:
             return None
-        if shown.once or elapsed(self.changed_ms, now_ms, self.end_ms):
+        if shown.once or self.gone_ms is not None or elapsed(self.changed_ms, now_ms, self.end_ms):
             return True
         return None if self.at_end else False
 

@@ -21,7 +21,9 @@ from test_renderings_wandb import history, item
 from test_renderings_wandb import log as wandb_log
 from test_stack_dumps import FAULTHANDLER, PY_SPY
 
+from ingest.follow.generations import generation_id
 from ingest.follow.pieces import Followed
+from ingest.follow.positions import Place, Shown
 from ingest.follow.showing import END_MS
 from ingest.renderings.table import rendering_of
 from ingest.sources import Problem
@@ -46,7 +48,7 @@ MONITOR: Final = "#Entity   TMPTR  POWER\nID\n" + "".join(f"GPU {n % 8}     {n} 
 TEXTS: Final = {
     "metrics.csv": LIGHTNING,
     "smi.csv": SMI_LOOP,
-    "smi.txt": "\n" + REPORT + "training goes on\n" + REPORT,
+    "smi.txt": "\n" + REPORT + "training goes on " + "x" * 150_000 + "\n" + REPORT,
     "dmon.txt": MONITOR,
     "health.txt": HEALTH,
     "diag.txt": DIAG + "and on it goes\n",
@@ -198,6 +200,44 @@ def test_a_finished_file_is_not_read_again(logs: Path, shipper: Shipper) -> None
     assert not any(tail.descriptor for tail in shipper.follower._roster.tails)
 
 
+def test_what_was_told_at_the_end_is_not_told_again_when_more_comes(logs: Path, shipper: Shipper) -> None:
+    write(logs / "metrics.csv", b"step,loss\n1,2.5\n2,2.25")
+    wait(shipper)
+    shipper.restart()
+    write(logs / "metrics.csv", b"\n3,1.5\n")
+    wait(shipper)
+    assert [line.split()[2] for line in told(shipper).splitlines()] == [b"step=1", b"step=2", b"step=3"]
+
+
+def test_the_end_of_a_file_that_is_removed_is_told(logs: Path, shipper: Shipper) -> None:
+    write(logs / "metrics.csv", b"step,loss\n1,2.5\n2,2.25")
+    shipper.turn(1000)
+    (logs / "metrics.csv").unlink()
+    shipper.settle()
+    assert told(shipper).endswith(b"step=2 loss=2.25\n")
+    assert (shipper.news, shipper.follower._roster.tails) == ([], [])
+
+
+def test_that_nothing_waits_is_known_after_a_restart_too(logs: Path, shipper: Shipper) -> None:
+    write(logs / "metrics.csv", LIGHTNING.encode())
+    wait(shipper)
+    shipper.restart()
+    (place,) = shipper.positions
+    assert isinstance(place, Place)
+    assert place.shown == Shown(
+        read_bytes=len(LIGHTNING.encode()), lines_bytes=len(told(shipper)),
+        rest_bytes=len(LIGHTNING.encode()), end_bytes=len(LIGHTNING.encode()),
+    )  # fmt: skip
+
+
+def test_a_file_that_is_shown_is_another_source_than_its_text(logs: Path, shipper: Shipper) -> None:
+    write(logs / "metrics.csv", LIGHTNING.encode())
+    wait(shipper)
+    (place,) = shipper.positions
+    assert isinstance(place, Place)
+    assert place.generation != generation_id(place.stream, place.inode, place.head, ())
+
+
 def test_a_source_that_is_shown_says_when_it_is_at_its_end(logs: Path, shipper: Shipper) -> None:
     write(logs / "metrics.csv", LIGHTNING.encode())
     shipper.settle()
@@ -230,6 +270,7 @@ def test_a_dump_is_shown_once_when_it_is_complete(form: str, logs: Path, shipper
         shipper.turn(1000)
         assert shipper.values() == []
     shipper.settle()
+    assert {piece.header.part for piece in shipper.pieces} == {0}
     assert told(shipper) == whole(name, content)
     shipper.restart()
     (logs / name).touch()
