@@ -10,7 +10,7 @@ from ingest.follow.finding import Finder
 from ingest.follow.pieces import Followed, Piece, elapsed
 from ingest.follow.positions import Place, Positions
 from ingest.follow.roster import Roster, Source
-from ingest.follow.showing import END_MS
+from ingest.follow.showing import COST, END_MS
 from ingest.follow.tail import Buffer, Tail
 from ingest.sources import Problem, Skipped
 from schemas.shipped import Shipped
@@ -161,9 +161,14 @@ class Follower:
             stream = queue.popleft()
             source = self._roster.sources.get(stream)
             tail = source.next(now_ms) if source is not None else None
-            if source is not None and tail is not None and (read := self._turn(source, tail, budget_bytes, now_ms)):
+            if source is None or tail is None:
+                continue
+            before = tail.offset
+            read = self._turn(source, tail, budget_bytes, now_ms)
+            shown = tail.offset - before if tail.place is not None and tail.place.shown is not None else 0
+            if read or shown > 0:
                 pieces += read
-                budget_bytes -= sum(len(piece.value) for piece in read)
+                budget_bytes -= max(sum(len(piece.value) for piece in read), shown * COST)
                 queue.append(stream)
                 self._warm.move_to_end(stream)
         return pieces

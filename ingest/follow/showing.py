@@ -21,7 +21,10 @@ END_MS: Final = 10 * 60 * 1000
 MOST_BYTES: Final = 64 * 1024 * 1024
 """No dump that is shown is larger."""
 
-_BLOCK_BYTES: Final = 256 * 1024
+COST: Final = 16
+"""So much longer than to read a byte does it take, at least, to show it."""
+
+_BLOCK_BYTES: Final = 128 * 1024
 
 
 class Showing:
@@ -48,27 +51,21 @@ class Showing:
         """Tell whether what is read was read before a restart."""
         return self.read_bytes < self._shown.read_bytes
 
-    def read(self, descriptor: int, size: int, limit_bytes: int) -> list[tuple[Place, bytes, Place]]:
-        """Read on in a file of some size, about `limit_bytes` of it; return chunks between their places.
+    def read(self, descriptor: int, size: int) -> list[tuple[Place, bytes, Place]]:
+        """Read the next block of a file of some size; return chunks between their places, none if it gives no line.
 
         Raises:
             OSError: The file cannot be read.
         """
-        found: list[tuple[Place, bytes, Place]] = []
-        while not found and limit_bytes > 0 and self.read_bytes < size:
-            again = self._again
-            data = os.pread(descriptor, min(_BLOCK_BYTES, self._stop(size) - self.read_bytes), self.read_bytes)
-            if not data:
-                break
-            lines = self._reading.take(data)
-            self.read_bytes += len(data)
-            limit_bytes -= len(data)
-            if again:
-                _pass_over(lines)
-                self._told()
-            else:
-                found = self._pieces(descriptor, b"".join(lines), {})
-        return found
+        again = self._again
+        data = os.pread(descriptor, max(0, min(_BLOCK_BYTES, self._stop(size) - self.read_bytes)), self.read_bytes)
+        lines = self._reading.take(data)
+        self.read_bytes += len(data)
+        if not again:
+            return self._pieces(descriptor, b"".join(lines), {})
+        _pass_over(lines)
+        self._told()
+        return []
 
     def rest(self, descriptor: int, *, ended: bool) -> list[tuple[Place, bytes, Place]]:
         """Return what waits for what may follow, and say that it was told: a chunk without bytes if there is none."""

@@ -191,7 +191,7 @@ class Tail:
         """
         assert self.place is not None
         if self.place.shown is not None:
-            return self._shown(limit_bytes, now_ms)
+            return self._shown(now_ms)
         lead = generations.last_length(self.place)
         wanted = min(BLOCK_BYTES, max(limit_bytes, cutting.CHUNK_BYTES), self.size - self.offset)
         first = self.offset - lead
@@ -208,7 +208,7 @@ class Tail:
             self._hold(now_ms)
         return found
 
-    def _shown(self, limit_bytes: int, now_ms: int) -> list[tuple[Place, bytes, Place]]:
+    def _shown(self, now_ms: int) -> list[tuple[Place, bytes, Place]]:
         """Return the next lines that show the file."""
         assert self.place is not None
         if self._showing is None:
@@ -217,7 +217,7 @@ class Tail:
                 self.place = None
                 return []
             self._showing = Showing(rendering, self.path, self.place)
-        found = self._showing.read(self.open(), self.size, limit_bytes)
+        found = self._showing.read(self.open(), self.size)
         if not found and (ended := self._due(now_ms)) is not None:
             found = self._showing.rest(self.open(), ended=ended)
         self.place = self._showing.place
