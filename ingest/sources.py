@@ -30,11 +30,15 @@ _ADVICE_ELSE: Final = "Check that it can be read, for example with cat."
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A path that gives nothing, or not all: what is wrong, in one line, and what to do."""
+    """A path that gives nothing, or not all: what is wrong, in one line, and what to do.
+
+    `damaged`: it can be read, but not what it holds.
+    """
 
     path: str
     what: str
     advice: str
+    damaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,9 @@ SHORTEST: Final = 8
 _STORING: Final = "index"
 """The stage whose letters are what a store refused. It drops what it has read already, however often it comes."""
 
+_AT_THE_EDGE: Final = frozenset({"receive", "ship"})
+"""Stages whose letters are of what never became a record: of a request, of a file."""
+
 _READ: Final = 50
 """A letter may have three megabytes: so many are in memory at once, and retried with one append."""
 
@@ -61,8 +64,15 @@ class Letter:
         return self.stage == _STORING
 
     @property
+    def outside(self) -> bool:
+        """Tell whether what was refused never became a record, and `topic` is where it came from."""
+        return self.stage in _AT_THE_EDGE
+
+    @property
     def place(self) -> str:
-        """Return where the record was, as people write it: `relight.logs/3@1204`."""
+        """Return where the record was, as people write it: `relight.logs/3@1204`; else where it came from."""
+        if self.outside:
+            return self.topic
         return f"{self.topic}/{self.partition}@{self.offset}"
 
 

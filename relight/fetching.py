@@ -1,27 +1,21 @@
 """`relight metrics fetch`: writes the series of a Prometheus as metric lines into files, which `scan` and `ship` read.
 
-A folder has one folder for each host and in it one file for each day, `node07/metrics-2025-02-03.log`. How far the
-series have been fetched is written beside them behind the lines: after a crash some are fetched again, none are lost.
+How far the series have been fetched is kept with the lines (`fetched_folder`): after a crash none is lost or doubled.
 """
 
-import os
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from importlib.resources import files
-from itertools import groupby
 from pathlib import Path
 from typing import Final
 
-import orjson
 import structlog
 
 from ingest.series import Measured, QueriesWrong, Query, aligned, queries_of
+from relight.fetched_folder import FetchedFolder
 from relight.prometheus import Prometheus, PrometheusUnavailable
 
-POSITION: Final = ".fetched.json"
 SETTLED_S: Final = 30.0
 """What is younger may still be on its way into a Prometheus, as by remote write."""
 
@@ -59,7 +53,7 @@ class Fetching:
 
     source: Prometheus
     asked: Sequence[Query]
-    folder: Path
+    folder: FetchedFolder
     step_s: int
 
     def fetch(self, begin_s: float, end_s: float, advance: Callable[[int], None] = lambda n: None) -> Fetched:
@@ -76,11 +70,10 @@ class Fetching:
             measured = Measured()
             for query in self.asked:
                 measured.add(query, self.source.range(query.query, at_s, until_s, self.step_s))
-            for host, lines in measured.lines().items():
-                self._write(host, lines)
-                done.lines += len(lines)
-                done.hosts.add(host)
-            self._remember(until_s)
+            lines = measured.lines()
+            self.folder.append(lines.items(), until_s)
+            done.lines += sum(map(len, lines.values()))
+            done.hosts |= set(lines)
             advance((until_s - at_s) // self.step_s + 1)
             points = max(1, min(MANY, points * VALUES // max(1, measured.count)))
             at_s = until_s + self.step_s
@@ -95,38 +88,11 @@ class Fetching:
             PrometheusRefused: a person has to change something.
             OSError: a file cannot be written.
         """
-        reached = self.reached_s()
-        at_s = begin_s if reached is None else reached + 1
         while True:
+            reached = self.folder.until_s
             try:
-                self.fetch(at_s, time.time() - SETTLED_S)
+                self.fetch(begin_s if reached is None else reached + 1, time.time() - SETTLED_S)
             except PrometheusUnavailable as error:
                 _log.warning(f"{error}; it is asked again", stage="fetch")
-            reached = self.reached_s()
-            at_s = at_s if reached is None else reached + 1
             if waited(every_s):
                 return
-
-    def reached_s(self) -> float | None:
-        """Return up to when series have been fetched into the folder (Unix, seconds), `None` if they have not."""
-        try:
-            told = orjson.loads((self.folder / POSITION).read_bytes())
-            return float(told["until_s"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def _write(self, host: str, lines: Sequence[tuple[float, bytes]]) -> None:
-        folder = self.folder / host
-        folder.mkdir(parents=True, exist_ok=True)
-        for day, own in groupby(lines, key=lambda line: datetime.fromtimestamp(line[0], UTC).date()):
-            with (folder / f"metrics-{day}.log").open("ab") as file:
-                file.write(b"".join(line for _, line in own))
-                file.flush()
-                os.fsync(file.fileno())
-
-    def _remember(self, until_s: float) -> None:
-        with tempfile.NamedTemporaryFile(dir=self.folder, delete=False) as file:
-            file.write(orjson.dumps({"until_s": until_s}))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(file.name, self.folder / POSITION)

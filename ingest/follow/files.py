@@ -10,6 +10,7 @@ from ingest.follow.finding import Finder
 from ingest.follow.pieces import Followed, Piece, elapsed
 from ingest.follow.positions import Place, Positions
 from ingest.follow.roster import Roster, Source
+from ingest.follow.showing import COST, END_MS
 from ingest.follow.tail import Buffer, Tail
 from ingest.sources import Problem, Skipped
 from schemas.shipped import Shipped
@@ -38,7 +39,9 @@ class Follower:
     """Follows files (see `Feed`). A file that has changed of late is kept open and looked at in every `read`.
 
     All others cost nothing but the look for new files, every `scan_ms` at most. A last line without its end is read
-    when the file has not changed for `quiet_ms`. Every `heartbeat_ms` each source at its end gives a heartbeat.
+    when the file has not changed for `quiet_ms`. A file that is no log but known comes as the lines that show it; a
+    record of it that was begun is taken as it is when nothing has come for `end_ms`. Every `heartbeat_ms` each source
+    at its end gives a heartbeat.
     """
 
     def __init__(
@@ -49,13 +52,14 @@ class Follower:
         quiet_ms: int = QUIET_MS,
         heartbeat_ms: int = HEARTBEAT_MS,
         scan_ms: int = SCAN_MS,
+        end_ms: int = END_MS,
     ) -> None:
         self._followed = followed
         self._positions = positions
         self._ended_ms: dict[str, int] = {}
         self._quiet_ms, self._heartbeat_ms, self._scan_ms = quiet_ms, heartbeat_ms, scan_ms
         self._finder = Finder(followed.paths)
-        self._roster = Roster(followed, positions, quiet_ms)
+        self._roster = Roster(followed, positions, quiet_ms, end_ms)
         self._buffer = Buffer()
         self._warm: OrderedDict[str, None] = OrderedDict()
         self._open: OrderedDict[Tail, None] = OrderedDict()
@@ -134,14 +138,14 @@ class Follower:
                 self._cool(source)
 
     def _cool(self, source: Source) -> None:
-        if all(tail.gone_ms is None for tail in source.tails):
+        if all(tail.gone_ms is None and not tail.waits for tail in source.tails):
             del self._warm[source.stream]
             for tail in source.tails:
                 self._close(tail)
 
     def _leave(self, tail: Tail, now_ms: int) -> None:
         """Let go of a file that is gone: if it is open not before it has been read to its end, and is quiet."""
-        if tail.descriptor is None or (tail.at_end and tail.quiet(now_ms)):
+        if tail.descriptor is None or (tail.at_end and not tail.waits and tail.quiet(now_ms)):
             if not tail.at_end:
                 left = tail.size - tail.offset
                 self._say(tail.path, f"Gone before it was read to its end: {left} bytes are lost")
@@ -157,9 +161,14 @@ class Follower:
             stream = queue.popleft()
             source = self._roster.sources.get(stream)
             tail = source.next(now_ms) if source is not None else None
-            if source is not None and tail is not None and (read := self._turn(source, tail, budget_bytes, now_ms)):
+            if source is None or tail is None:
+                continue
+            before = tail.offset
+            read = self._turn(source, tail, budget_bytes, now_ms)
+            shown = tail.offset - before if tail.place is not None and tail.place.shown is not None else 0
+            if read or shown > 0:
                 pieces += read
-                budget_bytes -= sum(len(piece.value) for piece in read)
+                budget_bytes -= max(sum(len(piece.value) for piece in read), shown * COST)
                 queue.append(stream)
                 self._warm.move_to_end(stream)
         return pieces
@@ -181,12 +190,20 @@ class Follower:
                 self._say(tail.path, what)
                 self._not_read[tail.path] = what
             return []
-        self._not_read.pop(tail.path, None)
+        self._damaged(tail)
         at_end = source.at_end
         return [
             Piece(self._header(source, before, now_ms, at_end=at_end and behind is tail.place), value, behind)
             for before, value, behind in read
         ]
+
+    def _damaged(self, tail: Tail) -> None:
+        """Say what could not be shown of a file that was read."""
+        if not tail.damage:
+            self._not_read.pop(tail.path, None)
+        elif self._not_read.get(tail.path) != tail.damage:
+            self._not_read[tail.path] = tail.damage
+            self._news.append(Problem(tail.path, tail.damage, _ADVICE_DAMAGED, damaged=True))
 
     def _opened(self, tail: Tail, now_ms: int) -> None:
         if tail.descriptor is None:
@@ -206,7 +223,7 @@ class Follower:
         known = tail.head(now_ms)
         if known is None:
             return False
-        if reason := _no_log(tail):
+        if tail.rendering is None and (reason := _no_log(tail)):
             self._news.append(Skipped(tail.path, reason))
             self._close(tail)
             self._roster.pass_over(tail)
@@ -255,6 +272,7 @@ _ADVICE: Final = (
     ("device", "Name a file, a directory or a pattern."),
     ("lost", "Keep rotated logs for longer than the shipper needs to read them."),
 )
+_ADVICE_DAMAGED: Final = "What could be read of it is shipped; if it is replaced, it is read again."
 _ADVICE_ELSE: Final = "It is tried again; see whether it can be read, for example with cat."
 
 

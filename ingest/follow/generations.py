@@ -52,8 +52,10 @@ def data_start(descriptor: int) -> int:
 
 def holds(descriptor: int, place: Place) -> bool:
     """Tell whether a file is still the one that was read up to a place: all that was read of it is still there."""
+    if place.shown is not None and place.shown.once and os.fstat(descriptor).st_size != place.head_bytes:
+        return False
     length = last_length(place)
-    last = os.pread(descriptor, length, place.offset_bytes - length)
+    last = os.pread(descriptor, length, place.read_bytes - length)
     return begins(descriptor, place) and len(last) == length and digest(last) == place.last
 
 
@@ -64,7 +66,7 @@ def begins(descriptor: int, place: Place) -> bool:
 
 def last_length(place: Place) -> int:
     """Return how many bytes before a place its digest `last` is of."""
-    return min(LAST_BYTES, place.offset_bytes - place.start_bytes)
+    return min(LAST_BYTES, place.read_bytes - place.start_bytes)
 
 
 def is_copy(descriptor: int, size: int, place: Place, original: int | None) -> bool:
@@ -72,7 +74,7 @@ def is_copy(descriptor: int, size: int, place: Place, original: int | None) -> b
 
     `original` is the descriptor of that one, if it is still what it was.
     """
-    if size >= place.offset_bytes:
+    if size >= place.read_bytes:
         return holds(descriptor, place)
     if not begins(descriptor, place):
         return False
@@ -83,7 +85,14 @@ def is_copy(descriptor: int, size: int, place: Place, original: int | None) -> b
 def taken_over(descriptor: int, size: int, place: Place, device: int, inode: int) -> Place:
     """Return the place in the copy that holds what is left of a file. It may be shorter than what has been read."""
     moved: dict[str, object] = {"device": device, "inode": inode}
-    if size < place.offset_bytes:
+    if size < place.read_bytes:
         length = min(LAST_BYTES, size - place.start_bytes)
-        moved |= {"offset_bytes": size, "last": digest(os.pread(descriptor, length, size - length))}
+        read = (
+            {"offset_bytes": size} if place.shown is None else {"shown": place.shown.model_copy(update=_all_of(size))}
+        )
+        moved |= {**read, "last": digest(os.pread(descriptor, length, size - length))}
     return place.model_copy(update=moved)
+
+
+def _all_of(size: int) -> dict[str, int]:
+    return {"read_bytes": size, "end_bytes": size}

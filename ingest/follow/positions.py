@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 from ingest.errors import IngestError
 from schemas.model import Model
 
-VERSION: Final = 1
+VERSION: Final = 2
 _FORGET_MS: Final = 24 * 3600 * 1000
 
 
@@ -47,10 +47,30 @@ class Cursor(Position):
     cursor: str
 
 
+class Shown(Model):
+    """How far a file has been read that is no log and shown as lines (`ingest.renderings`).
+
+    Its first `read_bytes` gave `lines_bytes` of lines. `rest_bytes` and `end_bytes` are where what waited there was
+    told last, the end too; -1 where nothing was. `once`: the file is one record, and another one when it changes.
+    """
+
+    read_bytes: int = Field(default=0, ge=0)
+    lines_bytes: int = Field(default=0, ge=0)
+    rest_bytes: int = -1
+    end_bytes: int = -1
+    once: bool = False
+
+    @property
+    def told(self) -> bool:
+        """Tell whether nothing waits for what may follow."""
+        return self.read_bytes in (self.rest_bytes, self.end_bytes)
+
+
 class Place(Position):
     """A position in a file, with what tells that the file is still the one that was read so far.
 
-    `head` is the digest of the `head_bytes` at `start_bytes`, `last` that of the bytes before `offset_bytes`.
+    `head` is the digest of the `head_bytes` at `start_bytes`, `last` that of the bytes before `read_bytes`. Of a file
+    that is shown as lines offset and line are those of the lines.
     """
 
     part: int = Field(ge=0)
@@ -59,6 +79,12 @@ class Place(Position):
     head_bytes: int
     head: str
     last: str
+    shown: Shown | None = None
+
+    @property
+    def read_bytes(self) -> int:
+        """Return how much of the file has been read."""
+        return self.offset_bytes if self.shown is None else self.shown.read_bytes
 
     @property
     def key(self) -> str:
@@ -131,7 +157,7 @@ class Positions:
             early[begin] = position
             while (begin := min(early, default=begin)) in early and begin <= (known := self._offset(position)):
                 following = early.pop(begin)
-                if following.offset_bytes > known:
+                if following.offset_bytes > known or self._told_more(following):
                     self._advance(following)
             if not early:
                 del self._early[position.generation]
@@ -177,11 +203,23 @@ class Positions:
         current = known is not None and known.generation == position.generation
         return known.offset_bytes if known is not None and current else position.start_bytes
 
+    def _told_more(self, position: Position) -> bool:
+        """Tell whether more of a file was read, though it gave no line."""
+        known = self._confirmed.get(position.key)
+        if (
+            not isinstance(known, Place)
+            or not isinstance(position, Place)
+            or known.offset_bytes > position.offset_bytes
+        ):
+            return False
+        return position.shown is not None and position.shown != known.shown and position.read_bytes >= known.read_bytes
+
     def _advance(self, position: Position) -> None:
         """Move on. Which file it is stays as it is known: it may have become another one meanwhile (copytruncate)."""
         known = self._confirmed.get(position.key)
         if isinstance(known, Place) and isinstance(position, Place):
             moved = {"offset_bytes": position.offset_bytes, "line": position.line, "last": position.last}
+            moved["shown"] = position.shown
             self._confirmed[position.key] = known.model_copy(update=moved)
             self._changed = True
         else:

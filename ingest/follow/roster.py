@@ -13,9 +13,10 @@ from ingest import rotation
 from ingest.follow import generations
 from ingest.follow.finding import Found
 from ingest.follow.pieces import Followed
-from ingest.follow.positions import Place, Positions
+from ingest.follow.positions import Place, Positions, Shown
 from ingest.follow.tail import Tail
 from ingest.names import origin_of
+from ingest.renderings.port import Growing
 from schemas.record import Origin
 
 
@@ -63,7 +64,7 @@ def _part(tail: Tail) -> float:
 class Roster:
     """The files that are followed. `woken` are the streams in which something has changed."""
 
-    def __init__(self, followed: Followed, positions: Positions, quiet_ms: int) -> None:
+    def __init__(self, followed: Followed, positions: Positions, quiet_ms: int, end_ms: int) -> None:
         self.sources: dict[str, Source] = {}
         self.woken: dict[str, None] = {}
         self.problems: dict[str, str] = {}
@@ -71,7 +72,7 @@ class Roster:
         self._passed: dict[tuple[int, int], Found] = {}
         self._followed = followed
         self._positions = positions
-        self._quiet_ms = quiet_ms
+        self._quiet_ms, self._end_ms = quiet_ms, end_ms
         self._used: set[str] = set()
         self._parts: dict[str, int] = {}
         self._paths: list[str] = []
@@ -100,10 +101,12 @@ class Roster:
 
     def begin(self, tail: Tail, start: int, head: bytes, now_ms: int) -> None:
         """Begin a generation in a file whose first line is known: the next part of its stream."""
-        told = generations.digest(head)
+        told, shown = generations.digest(head), None
+        if tail.rendering is not None:
+            shown = Shown(once=not isinstance(tail.rendering, Growing))
         place = Place(
             stream=tail.stream,
-            generation=generations.generation_id(tail.stream, tail.inode, told, self._used),
+            generation=generations.generation_id(tail.stream, tail.inode, told + "/shown" * bool(shown), self._used),
             part=self._parts.get(tail.stream, 0),
             start_bytes=start,
             offset_bytes=start,
@@ -114,6 +117,7 @@ class Roster:
             head_bytes=len(head),
             head=told,
             last=generations.digest(b""),
+            shown=shown,
         )
         self._began(place)
         tail.place, tail.ended = place, None
@@ -171,7 +175,7 @@ class Roster:
         streams = self._grouped([one.path for one in found])
         arrived = []
         for one in sorted(fresh, key=lambda one: streams[one.path]):
-            tail = Tail.of(one, streams[one.path][0], now_ms, self._quiet_ms)
+            tail = Tail.of(one, streams[one.path][0], now_ms, self._quiet_ms, self._end_ms)
             try:
                 tail.open()
                 self._recall(tail)

@@ -9,8 +9,8 @@ from typing import Final
 
 from ingest.renderings.metric_line import health_line, metric_line
 from ingest.renderings.naming import Readings, cell
-from ingest.renderings.port import Readable
-from ingest.renderings.streams import as_it_is, lines
+from ingest.renderings.port import Readable, Reading
+from ingest.renderings.streams import TextReading, as_it_is, whole
 
 _COLUMNS: Final = re.compile(rb"#\s?Entity\s")
 _ROW: Final = re.compile(r"GPU (\d{1,3})\s+(\S.*)")
@@ -23,6 +23,7 @@ _GPU_NAMED: Final = re.compile(r"\bGPU (\d{1,3})\b")
 _RESULT: Final = re.compile(r"GPU ?(\d{1,3}): (\w+)")
 _SYSTEM: Final = re.compile(r"([\w ]{2,30}): (Warning|Failure) - (.*)")
 _WORDS: Final = 4000
+_BEGINNING: Final = 600
 
 
 class DcgmColumns:
@@ -32,20 +33,39 @@ class DcgmColumns:
         """Tell whether a file begins with the header."""
         return _COLUMNS.match(head.lstrip()) is not None
 
+    def awaits(self, head: bytes) -> bool:
+        """Return false: the first line tells."""
+        return False
+
     def render(self, stream: Readable) -> Iterator[bytes]:
         """Yield one line for each row of a GPU, and what is no row as it is. Raises: Unreadable."""
-        columns: list[str] = []
-        for text in lines(stream):
-            if _COLUMNS.match(text.encode()):
-                columns = text.partition("Entity")[2].split()
-            elif row := _ROW.match(text.strip()):
-                readings = Readings("dcgm_columns")
-                for column, value in zip(columns, row[2].split(), strict=False):
-                    readings.add(column, cell(value))
-                if readings:
-                    yield metric_line("gpu", {"gpu": row[1]}, readings.pairs())
-            elif text.strip() and not text.startswith("ID "):
-                yield as_it_is(text)
+        return whole(self.begin(stream.label), stream)
+
+    def begin(self, label: str) -> Reading:
+        """Begin to read a file."""
+        return TextReading(_Columns())
+
+
+class _Columns:
+    """The rows, below the header that came last."""
+
+    def __init__(self) -> None:
+        self._columns: list[str] = []
+
+    def line(self, text: str) -> Iterator[bytes]:
+        if _COLUMNS.match(text.encode("utf-8", "surrogateescape")):
+            self._columns = text.partition("Entity")[2].split()
+        elif row := _ROW.match(text.strip()):
+            readings = Readings("dcgm_columns")
+            for column, value in zip(self._columns, row[2].split(), strict=False):
+                readings.add(column, cell(value))
+            if readings:
+                yield metric_line("gpu", {"gpu": row[1]}, readings.pairs())
+        elif text.strip() and not text.startswith("ID "):
+            yield as_it_is(text)
+
+    def rest(self) -> Iterator[bytes]:
+        return iter(())
 
 
 class DcgmBoxes:
@@ -53,23 +73,42 @@ class DcgmBoxes:
 
     def recognises(self, name: str, head: bytes) -> bool:
         """Tell whether a file begins like one of the two."""
-        beginning = head.lstrip()[:600]
+        beginning = head.lstrip()[:_BEGINNING]
         return any(box in beginning for box in _BOXES) and b"\n+--" in b"\n" + beginning
+
+    def awaits(self, head: bytes) -> bool:
+        """Tell whether a box has begun whose title may follow, or a title behind which one may."""
+        beginning = head.lstrip()[:_BEGINNING]
+        return len(beginning) < _BEGINNING and beginning.startswith((b"+-", b"Successfully ran"))
 
     def render(self, stream: Readable) -> Iterator[bytes]:
         """Yield one line for each failure and warning, and what is in no box as it is. Raises: Unreadable."""
-        box, ours = _Box(), False
-        for text in lines(stream):
-            row = text.startswith(("|", "+-", "+="))
-            ours = (ours and row) or any(title.decode() in text for title in _BOXES)
-            cells = [part.strip() for part in text.strip().strip("|").split("|", 1)]
-            if ours and text.startswith("|") and len(cells) == 2:
-                yield from box.row(*cells)
-            elif not text.startswith("|"):
-                yield from box.end()
-            if text.strip() and not (ours and row):
-                yield as_it_is(text)
-        yield from box.end()
+        return whole(self.begin(stream.label), stream)
+
+    def begin(self, label: str) -> Reading:
+        """Begin to read a file."""
+        return TextReading(_Boxes())
+
+
+class _Boxes:
+    """The rows, as long as they are in a box of `dcgmi`."""
+
+    def __init__(self) -> None:
+        self._box, self._ours = _Box(), False
+
+    def line(self, text: str) -> Iterator[bytes]:
+        row = text.startswith(("|", "+-", "+="))
+        self._ours = (self._ours and row) or any(title.decode() in text for title in _BOXES)
+        cells = [part.strip() for part in text.strip().strip("|").split("|", 1)]
+        if self._ours and text.startswith("|") and len(cells) == 2:
+            yield from self._box.row(*cells)
+        elif not text.startswith("|"):
+            yield from self._box.end()
+        if text.strip() and not (self._ours and row):
+            yield as_it_is(text)
+
+    def rest(self) -> Iterator[bytes]:
+        return self._box.end()
 
 
 class _Box:

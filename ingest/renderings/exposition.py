@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from ingest.renderings.metric_line import instant, metric_line
 from ingest.renderings.naming import Readings, names
-from ingest.renderings.port import Readable
-from ingest.renderings.streams import as_it_is, lines
+from ingest.renderings.port import Readable, Reading
+from ingest.renderings.streams import TextReading, as_it_is, whole
 
 if TYPE_CHECKING:
     from prometheus_client.samples import Sample
@@ -31,25 +31,42 @@ class Exposition:
         """Tell whether a file begins with a comment of the format."""
         return _COMMENT.match(head.lstrip()) is not None
 
+    def awaits(self, head: bytes) -> bool:
+        """Return false: the first line tells."""
+        return False
+
     def render(self, stream: Readable) -> Iterator[bytes]:
         """Yield one line for each thing of a scrape, and what is no sample as it is. Raises: Unreadable."""
-        scrape = _Scrape()
-        for text in lines(stream):
-            name = text.partition("{")[0].partition(" ")[0]
-            if name.lower() not in names("exposition"):
-                if text.strip() and not _SAMPLE.match(text):
-                    yield from scrape.lines()
-                    scrape = _Scrape()
-                    yield as_it_is(text)
-                continue
-            if scrape.over(name):
-                yield from scrape.lines()
-                scrape = _Scrape()
-            if not (samples := _samples(text)):
+        return whole(self.begin(stream.label), stream)
+
+    def begin(self, label: str) -> Reading:
+        """Begin to read a file."""
+        return TextReading(_Scrapes())
+
+
+class _Scrapes:
+    """Scrapes that follow each other."""
+
+    def __init__(self) -> None:
+        self._scrape = _Scrape()
+
+    def line(self, text: str) -> Iterator[bytes]:
+        name = text.partition("{")[0].partition(" ")[0]
+        if name.lower() not in names("exposition"):
+            if text.strip() and not _SAMPLE.match(text):
+                yield from self.rest()
                 yield as_it_is(text)
-            for sample in samples:
-                scrape.take(sample)
-        yield from scrape.lines()
+            return
+        if self._scrape.over(name):
+            yield from self.rest()
+        if not (samples := _samples(text)):
+            yield as_it_is(text)
+        for sample in samples:
+            self._scrape.take(sample)
+
+    def rest(self) -> Iterator[bytes]:
+        yield from self._scrape.lines()
+        self._scrape = _Scrape()
 
 
 class _Scrape:

@@ -48,6 +48,10 @@ class FlightRecorder:
             return head.lstrip()[:1] == b"{" and sum(b'"%s"' % key in head for key in _KEYS) > 1
         return bool(_NAME.search(name)) or sum(key in head for key in _KEYS) > 1
 
+    def awaits(self, head: bytes) -> bool:
+        """Tell whether a pickle or an object in JSON has begun whose keys may follow."""
+        return bool(_PICKLE.match(head)) or (head.lstrip()[:1] == b"{" and b"}\n" not in head)
+
     def render(self, stream: Readable) -> Iterator[bytes]:
         """Yield the lines in the order of their times. Raises: Unreadable."""
         dump = _loaded(stream)

@@ -7,8 +7,8 @@ from typing import Final
 
 from ingest.renderings.metric_line import instant, metric_line
 from ingest.renderings.naming import Readings, cell
-from ingest.renderings.port import Readable
-from ingest.renderings.streams import as_it_is, lines
+from ingest.renderings.port import Readable, Reading
+from ingest.renderings.streams import TextReading, as_it_is, whole
 
 _TITLE: Final = b"=NVSMI LOG="
 _BEGINNING: Final = re.compile(r"GPU ([0-9A-Fa-f]{8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.\d)\s*")
@@ -24,24 +24,42 @@ class SmiReport:
         """Tell whether a file begins with the report's title."""
         return _TITLE in head.lstrip()[:200]
 
+    def awaits(self, head: bytes) -> bool:
+        """Return false: the first line tells."""
+        return False
+
     def render(self, stream: Readable) -> Iterator[bytes]:
         """Yield one line for each GPU, and what is no report as it is. Raises: Unreadable."""
-        stanza = _Stanza("", "")
-        time = ""
-        for text in lines(stream):
-            name, colon, value = text.partition(" : ")
-            if begun := _BEGINNING.fullmatch(text):
-                yield from stanza.line()
-                stanza = _Stanza(begun[1], time)
-            elif text.startswith("Timestamp"):
-                time = _time(value)
-            elif stanza.pci and text.startswith(_INDENT * " "):
-                stanza.take(name, value if colon else None)
-            elif text.strip():
-                yield from stanza.line()
-                stanza = _Stanza("", time)
-                yield as_it_is(text)
-        yield from stanza.line()
+        return whole(self.begin(stream.label), stream)
+
+    def begin(self, label: str) -> Reading:
+        """Begin to read a file."""
+        return TextReading(_Report())
+
+
+class _Report:
+    """The lines of reports, as far as they have come."""
+
+    def __init__(self) -> None:
+        self._stanza = _Stanza("", "")
+        self._time = ""
+
+    def line(self, text: str) -> Iterator[bytes]:
+        name, colon, value = text.partition(" : ")
+        if begun := _BEGINNING.fullmatch(text):
+            yield from self._stanza.line()
+            self._stanza = _Stanza(begun[1], self._time)
+        elif text.startswith("Timestamp"):
+            self._time = _time(value)
+        elif self._stanza.pci and text.startswith(_INDENT * " "):
+            self._stanza.take(name, value if colon else None)
+        elif text.strip():
+            yield from self._stanza.line()
+            self._stanza = _Stanza("", self._time)
+            yield as_it_is(text)
+
+    def rest(self) -> Iterator[bytes]:
+        return self._stanza.line()
 
 
 class _Stanza:
@@ -67,9 +85,11 @@ class _Stanza:
         self._readings.add("/".join(self._path), cell(value))
 
     def line(self) -> Iterator[bytes]:
+        """Yield the line of what was taken since the last one."""
         if self._readings:
             labels = {"gpu_uuid": self._uuid, "pci": self.pci}
             yield metric_line("gpu", labels, self._readings.pairs(), self._time)
+            self._readings = Readings("smi_report")
 
 
 def _time(text: str) -> str:

@@ -6,22 +6,26 @@ The lines of a dump in text stay as they are; the line that tells a thread's sta
 import json
 import re
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from typing import Any, Final
 
 from ingest.errors import Unreadable
 from ingest.formats.linear import compiled
-from ingest.renderings.port import Readable
+from ingest.renderings.port import Readable, Reading
+from ingest.renderings.streams import whole
 from ingest.renderings.words import word
 
 MOST_BYTES: Final = 64 * 1024 * 1024
 _READ_BYTES: Final = 1024 * 1024
+_LINE_BYTES: Final = 64 * 1024
 _FRAMES: Final = 12
+_HEADING: Final = 6
+_KEYS: Final = (b'"thread_id"', b'"owns_gil"', b'"frames"')
 _PY_SPY: Final = compiled(rb"(?:[^\n]*\n){0,3}?Process \d{1,10}: [^\n]*\nPython v\d")
 _FAULT: Final = compiled(
     rb"(?:Fatal Python error: [^\n]*\n\s*|Timeout \([\d:.]{1,20}\)!\n)?"
     rb"(?:Current t|T)hread 0x[0-9a-f]{1,16}[^\n]{0,80} \(most recent call first\):\n"
 )
+_BEGINNING: Final = compiled(rb"(?:Process \d|Fatal Python error: |Timeout \(|(?:Current t|T)hread 0x)")
 _PY_SPY_THREAD: Final = compiled(rb'Thread \S{1,40} \(([\w+]{1,40})\)(?:: "([^"\n]{0,80})")?\s*$')
 _PY_SPY_FRAME: Final = compiled(rb" +(\S[^()\n]{0,300}) \(([^()\n]{1,400}?)(?::(\d{1,9}))?\)\s*$")
 _FAULT_THREAD: Final = compiled(rb"(?:Current t|T)hread (0x[0-9a-f]{1,16})[^\n]{0,80} \(most recent call first\):\s*$")
@@ -31,43 +35,97 @@ _MAIN: Final = "MainThread"
 
 
 class StackDump:
-    """Dumps of stacks, as text or, by `py-spy dump --json`, as JSON."""
+    """Dumps of stacks as text; a log may go on behind them."""
 
     def recognises(self, name: str, head: bytes) -> bool:
         """Tell whether a file begins as such a dump does."""
-        if head.lstrip()[:1] == b"[":
-            return b'"thread_id"' in head and b'"owns_gil"' in head and b'"frames"' in head
         return bool(_PY_SPY.match(head) or _FAULT.match(head))
+
+    def awaits(self, head: bytes) -> bool:
+        """Tell whether a dump may have begun that is to be known by its next lines."""
+        return head.count(b"\n") < _HEADING and _BEGINNING.match(head) is not None
 
     def render(self, stream: Readable) -> Iterator[bytes]:
         """Yield the lines. Raises: Unreadable."""
-        named = _RANK.findall(stream.label)
-        label = f"[rank{int(named[-1])}]: " if named else ""
-        lines = _split(stream)
-        first = next(lines, b"")
-        if first.lstrip()[:1] == b"[":
-            yield from _listed(label, _joined(first, lines, stream.label), stream.label)
-        else:
-            yield from _followed(label, chain((first,), lines))
+        return whole(self.begin(stream.label), stream)
+
+    def begin(self, label: str) -> Reading:
+        """Begin to read a file."""
+        return _Followed(_ranked(label))
 
 
-def _followed(label: str, lines: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the lines of a dump in text, and after the frames of each thread the line that tells them."""
-    thread: tuple[str, str] | None = None
-    frames: list[str] = []
-    for line in lines:
+class StackList:
+    """Dumps of stacks as JSON, by `py-spy dump --json`."""
+
+    def recognises(self, name: str, head: bytes) -> bool:
+        """Tell whether a file begins as such a dump does."""
+        return head.lstrip()[:1] == b"[" and all(key in head for key in _KEYS)
+
+    def awaits(self, head: bytes) -> bool:
+        """Tell whether a list has begun."""
+        return head.lstrip()[:1] == b"[" and b"]" not in head
+
+    def render(self, stream: Readable) -> Iterator[bytes]:
+        """Yield a line for each thread. Raises: Unreadable."""
+        data = bytearray()
+        while block := stream.read(_READ_BYTES):
+            data += block
+            if len(data) > MOST_BYTES:
+                raise Unreadable(stream.label, f"a dump of stacks of more than {MOST_BYTES >> 20} MiB")
+        yield from _listed(_ranked(stream.label), bytes(data), stream.label)
+
+
+def _ranked(label: str) -> str:
+    """Return what the lines of a rank's dump begin with, by the file's name."""
+    named = _RANK.findall(label)
+    return f"[rank{int(named[-1])}]: " if named else ""
+
+
+class _Followed:
+    """The reading of a dump in text: its lines, and after the frames of each thread the line that tells them."""
+
+    damage = ""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._thread: tuple[str, str] | None = None
+        self._frames: list[str] = []
+        self._open = b""
+
+    def take(self, data: bytes) -> Iterator[bytes]:
+        *lines, self._open = (self._open + data).split(b"\n")
+        for line in lines:
+            yield from self._lines(line + b"\n")
+        while len(self._open) > _LINE_BYTES:
+            yield from self._line(self._open[:_LINE_BYTES])
+            self._open = self._open[_LINE_BYTES:]
+
+    def rest(self) -> Iterator[bytes]:
+        if self._thread is not None and self._frames:
+            yield _told(self._label, *self._thread, self._frames)
+        self._thread, self._frames = None, []
+
+    def end(self) -> Iterator[bytes]:
+        if self._open:
+            yield from self._lines(self._open + b"\n")
+        self._open = b""
+        yield from self.rest()
+
+    def _lines(self, line: bytes) -> Iterator[bytes]:
+        """Take a line; one that is too long comes in pieces, so that memory is bounded."""
+        for at in range(0, len(line), _LINE_BYTES):
+            yield from self._line(line[at : at + _LINE_BYTES])
+
+    def _line(self, line: bytes) -> Iterator[bytes]:
         begun = _thread(line)
-        frame = _frame(line) if thread is not None and begun is None else None
+        frame = _frame(line) if self._thread is not None and begun is None else None
         if frame is not None:
-            frames.append(frame)
-        elif thread is not None and frames:
-            yield _told(label, *thread, frames)
-            thread, frames = None, []
+            self._frames.append(frame)
+        elif self._frames:
+            yield from self.rest()
         if begun is not None:
-            thread, frames = begun, []
+            self._thread, self._frames = begun, []
         yield line
-    if thread is not None and frames:
-        yield _told(label, *thread, frames)
 
 
 def _listed(label: str, data: bytes, name: str) -> Iterator[bytes]:
@@ -122,26 +180,3 @@ def _told(label: str, name: str, state: str, frames: Sequence[str]) -> bytes:
 
 def _text(data: bytes) -> str:
     return data.decode("utf-8", "replace")
-
-
-def _joined(first: bytes, lines: Iterator[bytes], name: str) -> bytes:
-    """Return what is left of a stream, up to a size. Raises: Unreadable."""
-    data = bytearray(first)
-    for line in lines:
-        data += line
-        if len(data) > MOST_BYTES:
-            raise Unreadable(name, f"a dump of stacks of more than {MOST_BYTES >> 20} MiB")
-    return bytes(data)
-
-
-def _split(stream: Readable) -> Iterator[bytes]:
-    r"""Yield a stream's lines with their `\n`; one that is too long comes in pieces, so that memory is bounded."""
-    rest = b""
-    while block := stream.read(_READ_BYTES):
-        *lines, rest = (rest + block).split(b"\n")
-        yield from (line + b"\n" for line in lines)
-        if len(rest) > _READ_BYTES:
-            yield rest
-            rest = b""
-    if rest:
-        yield rest + b"\n"

@@ -11,8 +11,8 @@ from typing import Final
 from ingest.formats.stamps import from_number, read_iso
 from ingest.renderings.metric_line import TRAINING, instant, metric_line
 from ingest.renderings.naming import Readings, cell, names
-from ingest.renderings.port import Readable
-from ingest.renderings.streams import as_it_is, lines
+from ingest.renderings.port import Readable, Reading
+from ingest.renderings.streams import TextReading, as_it_is, whole
 from schemas.metrics import number
 
 _SEPARATORS: Final = ",\t;"
@@ -43,17 +43,36 @@ class MetricTable:
         second = rest.partition(b"\n")[0].decode("utf-8", "replace").strip("\r")
         return header is not None and (not second or len(_cells(second, header.separator)) == len(header.columns))
 
+    def awaits(self, head: bytes) -> bool:
+        """Tell whether there is a header that no row stands below yet."""
+        return head.find(b"\n", head.find(b"\n") + 1) < 0 and self.recognises("", head.partition(b"\n")[0])
+
     def render(self, stream: Readable) -> Iterator[bytes]:
         """Yield one line for each row that tells a number, and what is no row as it is. Raises: Unreadable."""
-        header: _Header | None = None
-        for text in lines(stream):
-            bare = text.lstrip("\ufeff")
-            if (header is None or bare[:1].isalpha() or bare[:1] in '"_') and (again := _Header.of(bare)):
-                header = again  # a program that was started again wrote its header again
-            elif header is not None and len(cells := _cells(text, header.separator)) == len(header.columns):
-                yield from header.line(cells)
-            elif text.strip():
-                yield as_it_is(text)
+        return whole(self.begin(stream.label), stream)
+
+    def begin(self, label: str) -> Reading:
+        """Begin to read a file."""
+        return TextReading(_Rows())
+
+
+class _Rows:
+    """The rows, below the header that came last."""
+
+    def __init__(self) -> None:
+        self._header: _Header | None = None
+
+    def line(self, text: str) -> Iterator[bytes]:
+        header, bare = self._header, text.lstrip("\ufeff")
+        if (header is None or bare[:1].isalpha() or bare[:1] in '"_') and (again := _Header.of(bare)):
+            self._header = again  # a program that was started again wrote its header again
+        elif header is not None and len(cells := _cells(text, header.separator)) == len(header.columns):
+            yield from header.line(cells)
+        elif text.strip():
+            yield as_it_is(text)
+
+    def rest(self) -> Iterator[bytes]:
+        return iter(())
 
 
 class _Header:

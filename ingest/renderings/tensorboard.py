@@ -11,12 +11,11 @@ from typing import Final
 
 import crc32c
 
-from ingest.errors import Unreadable
 from ingest.renderings import wire
 from ingest.renderings.metric_line import PAIRS, TRAINING, instant, metric_line
 from ingest.renderings.naming import Readings
-from ingest.renderings.port import Readable
-from ingest.renderings.streams import exactly
+from ingest.renderings.port import Readable, Reading
+from ingest.renderings.streams import whole
 
 _HEADER: Final = struct.Struct("<QI")
 _VERSION: Final = b"brain.Event:"
@@ -43,22 +42,45 @@ class TensorBoard:
         length, checksum = _HEADER.unpack_from(head)
         return length < 256 and checksum == masked(head[:8]) and _VERSION in head[12 : 12 + length]
 
+    def awaits(self, head: bytes) -> bool:
+        """Tell whether the first event may have begun and not ended."""
+        return head[1:8] == bytes(7)[: len(head) - 1] and len(head) < _HEADER.size + 256
+
     def render(self, stream: Readable) -> Iterator[bytes]:
         """Yield one line for each step's scalars that stand together. Raises: Unreadable."""
-        batch, damage = _Batch(), _Damage()
-        try:
-            for event in _events(stream, damage):
-                for tag, value in _scalars(event, damage):
-                    time_s, step = _told(event)
-                    if batch.full(step, tag):
-                        yield from batch.line()
-                        batch = _Batch()
-                    batch.add(time_s, step, tag, value)
-        except Unreadable as error:
-            damage.note(error.reason)
-        yield from batch.line()
-        if damage.what:
-            raise Unreadable(stream.label, damage.what)
+        return whole(self.begin(stream.label), stream)
+
+    def begin(self, label: str) -> Reading:
+        """Begin to read a file."""
+        return _Steps()
+
+
+class _Steps:
+    """The reading of a file: its events, and the scalars of the last step, which another event may add to."""
+
+    def __init__(self) -> None:
+        self._batch, self._damage = _Batch(), _Damage()
+        self._events = _Events(self._damage)
+
+    @property
+    def damage(self) -> str:
+        return self._damage.what
+
+    def take(self, data: bytes) -> Iterator[bytes]:
+        for event in self._events.take(data):
+            for tag, value in _scalars(event, self._damage):
+                time_s, step = _told(event)
+                if self._batch.full(step, tag):
+                    yield from self.rest()
+                self._batch.add(time_s, step, tag, value)
+
+    def rest(self) -> Iterator[bytes]:
+        yield from self._batch.line()
+        self._batch = _Batch()
+
+    def end(self) -> Iterator[bytes]:
+        self._events.end()
+        return self.rest()
 
 
 @dataclass(slots=True)
@@ -109,38 +131,64 @@ def _masked(crc: int) -> int:
     return ((crc >> 15 | crc << 17) + _MASK) & 0xFFFFFFFF
 
 
-def _events(stream: Readable, damage: _Damage) -> Iterator[bytes]:
-    """Yield the events that may hold scalars. One with a wrong checksum is left out; after a wrong length all ends."""
-    at = 0
-    while header := exactly(stream, _HEADER.size):
-        if len(header) < _HEADER.size:
-            damage.note(f"it ends in the middle of an event, at byte {at}")
-            return
-        length, checksum = _HEADER.unpack(header)
-        if checksum != masked(header[:8]):
-            damage.note(f"the length at byte {at} has a wrong checksum")
-            return
-        event, whole, crc = _body(stream, length)
-        trailer = exactly(stream, 4)
-        if not whole or len(trailer) < 4:
-            damage.note(f"it ends in the middle of an event, at byte {at}")
-            return
-        if int.from_bytes(trailer, "little") != _masked(crc):
-            damage.note(f"the event at byte {at} has a wrong checksum")
-        elif event:
-            yield event
-        at += _HEADER.size + length + 4
+class _Events:
+    """The events of a file. One with a wrong checksum is left out; after a wrong length there are no more."""
 
+    def __init__(self, damage: _Damage) -> None:
+        self._damage = damage
+        self._data = bytearray()
+        self._at = 0
+        self._length: int | None = None
+        self._left = self._crc = 0
+        self._lost = False
 
-def _body(stream: Readable, length: int) -> tuple[bytes, bool, int]:
-    """Return an event, empty if it is too large to hold scalars, whether it was all there, and its checksum."""
-    if length <= _EVENT_BYTES:
-        event = exactly(stream, length)
-        return event, len(event) == length, crc32c.crc32c(event)
-    crc = 0
-    while length > 0 and (block := exactly(stream, min(length, _EVENT_BYTES))):
-        crc, length = crc32c.crc32c(block, crc), length - len(block)
-    return b"", length == 0, crc
+    def take(self, data: bytes) -> Iterator[bytes]:
+        """Yield the events that are whole now and may hold scalars."""
+        self._data += b"" if self._lost else data
+        while (event := self._next()) is not None:
+            if event:
+                yield event
+
+    def end(self) -> None:
+        """Say that nothing follows."""
+        if self._data or self._length is not None:
+            self._damage.note(f"it ends in the middle of an event, at byte {self._at}")
+
+    def _next(self) -> bytes | None:
+        """Return the next event, empty if it tells nothing; `None` before it is whole."""
+        if self._length is None and not self._headed():
+            return None
+        assert self._length is not None
+        large = self._length > _EVENT_BYTES
+        if large:  # it is passed over as it comes
+            passed = self._data[: self._left]
+            self._crc, self._left = crc32c.crc32c(bytes(passed), self._crc), self._left - len(passed)
+            del self._data[: len(passed)]
+        if len(self._data) < self._left + 4 or (large and self._left):
+            return None
+        event = bytes(self._data[: self._left])
+        told = int.from_bytes(self._data[self._left : self._left + 4], "little")
+        sound = told == _masked(crc32c.crc32c(event, self._crc))
+        if not sound:
+            self._damage.note(f"the event at byte {self._at} has a wrong checksum")
+        del self._data[: self._left + 4]
+        self._at += _HEADER.size + self._length + 4
+        self._length = None
+        return event if sound else b""
+
+    def _headed(self) -> bool:
+        """Tell whether the length of the next event is there, and take it."""
+        if len(self._data) < _HEADER.size:
+            return False
+        length, checksum = _HEADER.unpack_from(self._data)
+        if checksum != masked(bytes(self._data[:8])):
+            self._damage.note(f"the length at byte {self._at} has a wrong checksum")
+            self._data.clear()
+            self._lost = True
+            return False
+        del self._data[: _HEADER.size]
+        self._length, self._left, self._crc = length, length, 0
+        return True
 
 
 def _told(event: bytes) -> tuple[float, int]:

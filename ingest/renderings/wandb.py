@@ -9,12 +9,11 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
-from ingest.errors import Unreadable
 from ingest.renderings import wire
 from ingest.renderings.metric_line import TRAINING, instant, metric_line
 from ingest.renderings.naming import Readings
-from ingest.renderings.port import Readable
-from ingest.renderings.streams import exactly
+from ingest.renderings.port import Readable, Reading
+from ingest.renderings.streams import whole
 from schemas.metrics import number
 
 _HEADING: Final = b":W&B\xe1\xbe\x00"
@@ -34,56 +33,111 @@ class WandbRun:
         """Tell whether a file has W&B's heading."""
         return head.startswith(_HEADING)
 
+    def awaits(self, head: bytes) -> bool:
+        """Tell whether the heading may have begun."""
+        return len(head) < len(_HEADING) and _HEADING.startswith(head)
+
     def render(self, stream: Readable) -> Iterator[bytes]:
         """Yield a line for each step that was logged, and for each reading of a GPU or the host. Raises: Unreadable."""
-        host = ""
+        return whole(self.begin(stream.label), stream)
+
+    def begin(self, label: str) -> Reading:
+        """Begin to read a file."""
+        return _Run()
+
+
+class _Run:
+    """The reading of a file: its records, and the host that the run is on. After damage there is nothing more."""
+
+    def __init__(self) -> None:
+        self.damage = ""
+        self._records = _Records()
+        self._host = ""
+
+    def take(self, data: bytes) -> Iterator[bytes]:
+        if self.damage:
+            return
         try:
-            for record in _records(stream):
-                for kind, content in wire.fields(record):
-                    if not isinstance(content, bytes):
-                        continue
-                    if kind == _RUN:
-                        host = wire.text(content, 13)
-                    elif kind == _HISTORY:
-                        yield from _history(content)
-                    elif kind == _STATS:
-                        yield from _stats(content, host)
+            for record in self._records.take(data):
+                yield from self._told(record)
         except ValueError as error:
-            raise Unreadable(stream.label, f"damaged: {error}") from error
+            self.damage = f"damaged: {error}"
+
+    def rest(self) -> Iterator[bytes]:
+        return iter(())
+
+    def end(self) -> Iterator[bytes]:
+        if self._records.unfinished and not self.damage:
+            self.damage = f"damaged: it ends in the middle of a record, at byte {self._records.at}"
+        return iter(())
+
+    def _told(self, record: bytes) -> Iterator[bytes]:
+        for kind, content in wire.fields(record):
+            if not isinstance(content, bytes):
+                continue
+            if kind == _RUN:
+                self._host = wire.text(content, 13)
+            elif kind == _HISTORY:
+                yield from _history(content)
+            elif kind == _STATS:
+                yield from _stats(content, self._host)
 
 
-def _records(stream: Readable) -> Iterator[bytes]:
-    """Yield the records of a file, put together from their pieces.
+class _Records:
+    """The records of a file, put together from their pieces. `at` is where the next piece begins."""
 
-    Raises:
-        ValueError: The file is damaged here.
-        Unreadable: It cannot be read.
-    """
-    at = len(exactly(stream, len(_HEADING)))
-    pieces: list[bytes] = []
-    size = 0
-    while True:
-        if (left := _BLOCK_BYTES - at % _BLOCK_BYTES) < _CHUNK.size:
-            at += len(exactly(stream, left))
-        header = exactly(stream, _CHUNK.size)
-        if not header.strip(b"\0"):
-            return  # the end, or room that was never written
-        if len(header) < _CHUNK.size:
-            raise ValueError(f"it ends in the middle of a record, at byte {at}")
-        checksum, length, kind = _CHUNK.unpack(header)
-        data = exactly(stream, length)
-        if len(data) < length:
-            raise ValueError(f"it ends in the middle of a record, at byte {at}")
-        if zlib.crc32(data, zlib.crc32(bytes([kind]))) != checksum:
-            raise ValueError(f"the record at byte {at} has a wrong checksum")
-        at += _CHUNK.size + length
-        if kind in (_FULL, _FIRST):
-            pieces, size = [], 0
-        size += length
-        if size <= _RECORD_BYTES:
-            pieces.append(data)
-        if kind in (_FULL, _LAST) and size <= _RECORD_BYTES:
-            yield b"".join(pieces)
+    def __init__(self) -> None:
+        self.at = 0
+        self._data = bytearray()
+        self._passing = len(_HEADING)
+        self._over = False
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    @property
+    def unfinished(self) -> bool:
+        """Tell whether a piece has begun; room that was never written is none."""
+        return not self._over and bool(self._data.strip(b"\0"))
+
+    def take(self, data: bytes) -> Iterator[bytes]:
+        """Yield the records that are whole now. Raises: ValueError: the file is damaged here."""
+        self._data += b"" if self._over else data
+        while (piece := self._piece()) is not None:
+            kind, content = piece
+            if kind in (_FULL, _FIRST):
+                self._pieces, self._size = [], 0
+            self._size += len(content)
+            if self._size <= _RECORD_BYTES:
+                self._pieces.append(content)
+            if kind in (_FULL, _LAST) and self._size <= _RECORD_BYTES:
+                yield b"".join(self._pieces)
+
+    def _piece(self) -> tuple[int, bytes] | None:
+        """Return kind and content of the next piece, `None` before it is whole."""
+        if not self._passing and (left := _BLOCK_BYTES - self.at % _BLOCK_BYTES) < _CHUNK.size:
+            self._passing = left
+        self._passing -= self._pass(self._passing)
+        if self._passing or len(self._data) < _CHUNK.size:
+            return None
+        checksum, length, kind = _CHUNK.unpack_from(self._data)
+        if not (checksum or length or kind):  # room that was never written
+            self._over = True
+            self._data.clear()
+            return None
+        if len(self._data) < _CHUNK.size + length:
+            return None
+        content = bytes(self._data[_CHUNK.size : _CHUNK.size + length])
+        if zlib.crc32(content, zlib.crc32(bytes([kind]))) != checksum:
+            raise ValueError(f"the record at byte {self.at} has a wrong checksum")
+        self._pass(_CHUNK.size + length)
+        return kind, content
+
+    def _pass(self, size: int) -> int:
+        """Pass over so many bytes as far as they are there, and return how many that were."""
+        passed = min(size, len(self._data))
+        del self._data[:passed]
+        self.at += passed
+        return passed
 
 
 def _history(record: bytes) -> Iterator[bytes]:

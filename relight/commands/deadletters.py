@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -120,7 +120,8 @@ def retry(
     All stages that read the topic read the record again. Who still cannot read it refuses it again: that is a new dead
     letter, with the new place. A chunk whose source has been read further by then is passed over.
 
-    What the store refused (stage index) is not retried so: `relight replay --into store` writes it again.
+    What the store refused (stage index) is not retried so: `relight replay --into store` writes it again. Neither is
+    what never became a record (stages receive and ship): who sent it sends it again.
     """
     from relight.deadletters import AlreadyRetried, NoLetter, require_fresh
     from relight.deadletters import retry as retried
@@ -136,7 +137,7 @@ def retry(
             letters = [one for one in known.chosen(stage, topic) if again or one.retried_ms is None]
         else:
             letters = list(dict.fromkeys(known.named(name) for name in names))
-        readable = [one for one in letters if not one.stored]
+        readable = [one for one in letters if not (one.stored or one.outside)]
         if not (every or again):
             require_fresh(readable)
         prefixes = known.prefixes()
@@ -144,15 +145,22 @@ def retry(
             click.echo(f"{_shown(prefixes[one.id])} is appended to {_shown(f'{one.topic}/{one.partition}')} again")
     if not letters:
         click.echo("There is nothing to retry.")
-    if stored := [one for one in letters if one.stored]:
-        raise OneLine(_left_to_replay(stored, each=not every))
+    if left := [
+        *_left([one for one in letters if one.stored], _STORED, each=not every),
+        *_left([one for one in letters if one.outside], _OUTSIDE, each=not every),
+    ]:
+        raise OneLine("\n".join(left))
 
 
-def _left_to_replay(letters: Sequence["Letter"], each: bool) -> str:
-    """Return that letters which a store refused are not retried, and what to do: a line for each, or one for all."""
-    what = [f"the dead letter {_shown(one.id)} is" for one in letters] if each else [f"{len(letters)} dead letters are"]
-    why = "what the store refused: when the cause is mended, `relight replay --into store` writes it again"
-    return "\n".join(f"{one} {why}" for one in what)
+_STORED: Final = "what the store refused: when the cause is mended, `relight replay --into store` writes it again"
+_OUTSIDE: Final = "what never became a record: when the cause is mended, whatever sent it has to send it again"
+
+
+def _left(letters: Sequence["Letter"], why: str, each: bool) -> list[str]:
+    """Return why letters are not retried, and what to do: a line for each, or one for all."""
+    if each or not letters:
+        return [f"the dead letter {_shown(one.id)} is {why}" for one in letters]
+    return [f"{len(letters)} dead letters are {why}"]
 
 
 def letters_table(letters: Iterable["Letter"], prefixes: Mapping[str, str], width: int) -> str:

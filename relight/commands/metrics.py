@@ -40,6 +40,7 @@ def fetch(resolved: "Resolved", output: Path, since: str, until: str | None, fol
     import time
 
     from ingest.series import QueriesWrong
+    from relight.fetched_folder import FetchedFolder, PositionDamaged
     from relight.fetching import Fetching, queries
     from relight.incidents.filters import Unclear, moment_ms
     from relight.prometheus import Prometheus, PrometheusError
@@ -47,7 +48,7 @@ def fetch(resolved: "Resolved", output: Path, since: str, until: str | None, fol
     settings = resolved.settings.prometheus
     if follow and until:
         raise click.UsageError("--follow and --until exclude each other.")
-    with mistakes(PrometheusError, QueriesWrong, Unclear, OSError):
+    with mistakes(PrometheusError, QueriesWrong, Unclear, PositionDamaged, OSError):
         now_ms = int(time.time() * 1000)
         begin_s = moment_ms("--since", since, now_ms) / 1000
         end_s = moment_ms("--until", until, now_ms) / 1000 if until else now_ms / 1000
@@ -56,7 +57,7 @@ def fetch(resolved: "Resolved", output: Path, since: str, until: str | None, fol
             raise OneLine("--since is not before --until: nothing lies between them")
         with Prometheus(settings) as source:
             _into(output, follow)
-            fetching = Fetching(source, asked, output, settings.step_s)
+            fetching = Fetching(source, asked, FetchedFolder(output), settings.step_s)
             if follow:
                 _follow(resolved, fetching, begin_s, every)
             else:
@@ -77,7 +78,8 @@ def _once(fetching: "Fetching", begin_s: float, end_s: float) -> None:
         done = fetching.fetch(begin_s, end_s, advance)
     if not done.lines:
         raise OneLine("Prometheus has none of the series in that time: check --since and --until, or name --queries")
-    click.echo(f"{fetching.folder}: wrote {done.lines} lines of {len(done.hosts)} hosts; `relight scan` reads them")
+    folder = fetching.folder.folder
+    click.echo(f"{folder}: wrote {done.lines} lines of {len(done.hosts)} hosts; `relight scan` reads them")
 
 
 def _follow(resolved: "Resolved", fetching: "Fetching", begin_s: float, every_s: int) -> None:

@@ -39,7 +39,8 @@ def _shipping(command: click.decorators.FC) -> click.decorators.FC:
 def ship(resolved: "Resolved", paths: tuple[str, ...], once: bool) -> None:
     """Send lines as they are written: of files, of all files below directories, of the journal and the kernel's log.
 
-    Files may be rotated, truncated, removed and made anew. While the log is out of reach, lines wait in a spool.
+    Files may be rotated, truncated, removed and made anew. While the log is out of reach, lines wait in a spool. Files
+    of numbers and dumps are sent as the lines that a scan reads them as.
     """
     import threading
 
@@ -57,7 +58,7 @@ def ship(resolved: "Resolved", paths: tuple[str, ...], once: bool) -> None:
 def receive(resolved: "Resolved") -> None:
     """Receive the alerts of an Alertmanager at /alertmanager, and send each as a log line.
 
-    Who posts has to bear the token in receive.token_file. It is answered when the log has the alerts.
+    Who posts has to bear the token in receive.token_file, or receive.token. It is answered when the log has the alerts.
     """
     import threading
 
@@ -127,7 +128,7 @@ def agent(resolved: "Resolved") -> None:
 def run(resolved: "Resolved", paths: tuple[str, ...]) -> None:
     """Run all stages in one process, on the embedded log: all that one machine needs. Ships PATHS, if any are given.
 
-    Receives alerts as well, if receive.token_file is set.
+    Receives alerts as well, if receive.token_file or receive.token is set.
     """
     import threading
 
@@ -146,7 +147,7 @@ def run(resolved: "Resolved", paths: tuple[str, ...]) -> None:
     built = [stage(name, settings, stop) for name in STAGES]
     if paths:
         built.insert(0, shipping(paths, settings, stop))
-    if settings.receive.token_file:
+    if settings.receive.token_file or settings.receive.token:
         built.append(receiving(settings, stop))
     _run(resolved, built, stop)
 

@@ -14,6 +14,7 @@ class Receive(Model):
     address: str = Field("127.0.0.1", min_length=1, description="the address that alerts are received at")
     port: int = Field(9190, ge=0, le=65535, description="the port; 0: any that is free")
     token_file: File | None = Field(None, description="file with the token that an Alertmanager sends as bearer")
+    token: SecretStr | None = Field(None, description="the token itself, instead of a file; never shown")
     cert_file: File | None = Field(None, description="PEM file of the server's certificate; with it TLS is spoken")
     key_file: File | None = Field(None, description="PEM file of its key")
     max_bytes: int = Field(
@@ -22,9 +23,11 @@ class Receive(Model):
     timeout_s: PositiveFloat = Field(10, description="how long a silent client is waited for, and the log")
 
     @model_validator(mode="after")
-    def _certificate_and_key(self) -> Self:
+    def _what_belongs_together(self) -> Self:
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("cert_file and key_file belong together: set both")
+        if self.token_file and self.token:
+            raise ValueError("token_file and token exclude each other: set one of them")
         return self
 
 

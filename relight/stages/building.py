@@ -10,11 +10,12 @@ from shutil import which
 from typing import Final
 
 from ingest.choosing import Choice
-from ingest.follow.files import Follower
+from ingest.follow.files import QUIET_MS, Follower
 from ingest.follow.journal import Journal
 from ingest.follow.kernel import KMSG, KernelLog
 from ingest.follow.pieces import Feed, Followed
 from ingest.follow.positions import Positions
+from ingest.follow.showing import END_MS
 from relight.catalogue import resolver
 from relight.keys import NoKeys, Role, key_file
 from relight.metrics import Serving, StageMetrics
@@ -170,7 +171,7 @@ def ship(paths: Sequence[str], settings: Settings, stop: threading.Event, *, onc
     def shipping() -> None:
         positions = Positions(own.state_path)
         spool = Spool(own.spool_path / "spool.db", own.spool_bytes)
-        feeds = _feeds(paths, settings, positions)
+        feeds = _feeds(paths, settings, positions, once)
         if not feeds:
             raise Refused(
                 "there is nothing to ship: name files, or run where a journal or the kernel's log can be read"
@@ -185,6 +186,8 @@ def ship(paths: Sequence[str], settings: Settings, stop: threading.Event, *, onc
                 flush_s=own.flush_ms / 1000,
                 stop=stop,
                 once=once,
+                cluster=settings.cluster.name,
+                host=own.host,
             ).run()
         finally:
             for feed in feeds:
@@ -215,12 +218,13 @@ def receive(settings: Settings, stop: threading.Event) -> Built:
     return Built(Worker("receive", work), metrics)
 
 
-def _feeds(paths: Sequence[str], settings: Settings, positions: Positions) -> list[Feed]:
+def _feeds(paths: Sequence[str], settings: Settings, positions: Positions, once: bool) -> list[Feed]:
     """Return what is followed. Where the journal is, it has the kernel's lines too."""
     own, cluster = settings.ship, settings.cluster.name
     beat_ms = int(own.heartbeat_s * 1000)
     followed = Followed(tuple(paths), cluster, own.host, own.job, own.attempt, own.rank, own.provenance)
-    feeds: list[Feed] = [Follower(followed, positions, heartbeat_ms=beat_ms)] if paths else []
+    end_ms = QUIET_MS if once else END_MS
+    feeds: list[Feed] = [Follower(followed, positions, heartbeat_ms=beat_ms, end_ms=end_ms)] if paths else []
     journal = own.journal is True or (own.journal == "auto" and JOURNAL.is_dir() and which("journalctl") is not None)
     if journal:
         feeds.append(Journal(cluster, own.host, positions, heartbeat_ms=beat_ms))

@@ -1,5 +1,6 @@
 """Dead letters: what a stage cannot read is kept whole in `relight.deadletters`, and the stage goes on."""
 
+import hashlib
 import time
 from typing import Final
 
@@ -22,6 +23,20 @@ def cluster_of(record: Record) -> str:
 
 def refused(stage: str, cluster: str, record: Record, reason: str) -> Outgoing:
     """Return the dead letter of a record. Its id follows from where the record was: it is the same when read again."""
+    name = derived_id("refused", stage, record.topic, record.partition, record.offset)
+    return _letter(name, stage, cluster, record, reason)
+
+
+def turned_away(stage: str, cluster: str, origin: str, content: bytes | None, reason: str) -> Outgoing:
+    """Return the dead letter of what never became a record: `content`, or its beginning, that came from `origin`.
+
+    Its id follows from all these: what comes again is the same letter.
+    """
+    name = derived_id("refused", stage, cluster, origin, hashlib.sha256(content or b"").hexdigest(), reason)
+    return _letter(name, stage, cluster, Record(origin, 0, 0, origin.encode(), content, (), 0), reason)
+
+
+def _letter(name: str, stage: str, cluster: str, record: Record, reason: str) -> Outgoing:
     value, reason = record.value, reason[:_REASON]
     headers = record.headers if sum(len(v) for _, v in record.headers) < KEPT_BYTES // 4 else ()
     room = KEPT_BYTES * 3 // 4 - len(record.key or b"")
@@ -38,5 +53,4 @@ def refused(stage: str, cluster: str, record: Record, reason: str) -> Outgoing:
         headers=headers,
         refused_ms=int(time.time() * 1000),
     )
-    name = derived_id("refused", stage, record.topic, record.partition, record.offset)
     return Outgoing(DEADLETTERS, encoded(Event(name, cluster, str(record.place), None, data)), record.key)

@@ -7,6 +7,7 @@ was answered with success is kept; what was not, Alertmanager sends again, and t
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TooLate
@@ -132,7 +133,8 @@ class Receive:
         """Append records, and return what has gone wrong, if anything has."""
         if (error := self._reach.append(records)) is not None:
             return error
-        self.metrics.produced(LOGS, sum(1 for record in records if record.value))
+        for topic, appended in Counter(record.topic for record in records if record.value).items():
+            self.metrics.produced(topic, appended)
         return None
 
     def _reached(self) -> bool:

@@ -3,8 +3,8 @@
 | answer | why | what Alertmanager does |
 |---|---|---|
 | 200 | the log has all alerts | goes on |
-| 400, 411, 413 | not a webhook that can be read, or too large | logs it, and drops the notification |
-| 401 | the token is wrong | logs it, and drops the notification |
+| 400, 411, 413 | not a webhook that can be read, or too large: kept as a dead letter | logs it, and drops it |
+| 401 | the token is wrong | logs it, and drops it |
 | 503 | the log does not take them now | sends them again |
 """
 
@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import Final
 
 import structlog
+from pydantic import SecretStr
 
 from ingest.alerts import NoWebhook, shipped, webhook
 from ingest.redaction import shown
 from relight.metrics import Listener, StageMetrics, answer
 from relight.settings.monitoring import Receive as Settings
+from relight.stages.refusals import Refusals
 from relight.topics import LOGS
 from relight.transports.port import LogError, Outgoing, Refused
 
@@ -42,16 +44,16 @@ _log = structlog.get_logger("relight")
 
 
 class Token:
-    """The token in a file. The file is read again for each request, so that a token can be replaced."""
+    """The token, in a file or as it is set. A file is read again for each request, so that a token can be replaced."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, given: SecretStr | None = None) -> None:
         """Read it. Raises: Refused."""
-        if path is None:
+        if path is None and given is None:
             raise Refused(
                 "receive.token_file is not set: write a token into a file (`openssl rand -hex 32`), name the file"
                 " there, and give it to Alertmanager as authorization.credentials_file"
             )
-        self._path = path
+        self._path, self._given = path, given
         self._read()
 
     def allows(self, authorization: str) -> bool:
@@ -61,17 +63,22 @@ class Token:
         return hmac.compare_digest(given.strip().encode("utf-8", "replace"), wanted) and scheme.lower() == "bearer"
 
     def _read(self) -> str:
+        text = self._given.get_secret_value().strip() if self._path is None and self._given else self._of_file()
+        if len(text) < TOKEN_CHARACTERS:
+            raise Refused(
+                f"receive.token{'' if self._path is None else f'_file: {self._path}'} has less than {TOKEN_CHARACTERS}"
+                " characters: `openssl rand -hex 32` makes a token"
+            )
+        return text
+
+    def _of_file(self) -> str:
+        assert self._path is not None
         try:
             mode, text = self._path.stat().st_mode, self._path.read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise Refused(f"receive.token_file: {self._path} cannot be read: {error}") from None
         if mode & _OTHERS:
             raise Refused(f"receive.token_file: others may read {self._path}, or change it: `chmod 600 {self._path}`")
-        if len(text) < TOKEN_CHARACTERS:
-            raise Refused(
-                f"receive.token_file: the token in {self._path} has less than {TOKEN_CHARACTERS} characters:"
-                f" `openssl rand -hex 32 > {self._path}`"
-            )
         return text
 
 
@@ -87,8 +94,9 @@ class Server(Listener):
     ) -> None:
         """Listen. Raises: Refused."""
         self.settings, self.cluster, self.keep, self.metrics = settings, cluster, keep, metrics
-        self.token = Token(settings.token_file)
+        self.token = Token(settings.token_file, settings.token)
         self._said: dict[str, float] = {}
+        self._refusals = Refusals(metrics.stage, cluster, keep)
         try:
             tls = _tls(settings)
             super().__init__(settings.address, settings.port, _Handler)
@@ -112,6 +120,12 @@ class Server(Listener):
                 self._said.clear()
             self._said[what] = now
             _log.warning(what, stage=self.metrics.stage)
+
+    def turn_away(self, body: bytes, why: str) -> None:
+        """Keep what cannot be taken as a dead letter, as long as there is room. Raises: LogError."""
+        if not self._refusals.take(body, why):
+            self.say("more was refused than is kept within an hour: the latest is in this log alone")
+        self.metrics.dead_letter("refused")
 
     def records(self, body: bytes) -> list[Outgoing]:
         """Return the alerts of a webhook as records of `relight.logs`. Raises: NoWebhook."""
@@ -153,16 +167,19 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if not allowed:
             self._drain(size)
-            self._refuse(401, "the token is wrong: it has to be the one in receive.token_file, as `Bearer TOKEN`")
+            self._refuse(
+                401,
+                "the token is wrong: it has to be that of receive.token_file or receive.token, as `Bearer TOKEN`",
+            )
         elif self.path.partition("?")[0] != PATH:
             self._drain(size)
             self._refuse(404, f"alerts are posted to {PATH}")
         elif not (size.isascii() and size.isdecimal()):
-            self._refuse(411, "the request does not say how long it is: send Content-Length")
+            self._turn_away(411, b"", "the request does not say how long it is: send Content-Length")
         elif len(size) > 12 or int(size) > self.server.settings.max_bytes:
             most = self.server.settings.max_bytes
-            self._drain(size)
-            self._refuse(413, f"the body has more than the {most} bytes of receive.max_bytes: set max_alerts, or that")
+            told = f"the body has more than the {most} bytes of receive.max_bytes: set max_alerts, or that"
+            self._turn_away(413, self._drain(size), told)
         else:
             self._take(self.rfile.read(int(size)))
 
@@ -179,7 +196,7 @@ class _Handler(BaseHTTPRequestHandler):
             if records:
                 self.server.keep(records)
         except NoWebhook as error:
-            self._refuse(400, str(error))
+            self._turn_away(400, body, str(error))
         except LogError as error:
             self._refuse(503, str(error))
         else:
@@ -189,8 +206,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.say(f"a request of {self.client_address[0]} was refused ({status}): {shown(why)}")
         answer(self, status, {"error": why})
 
-    def _drain(self, size: str) -> None:
-        """Read a small body that nobody wants: while it is on its way, the answer may be lost."""
+    def _turn_away(self, status: int, body: bytes, why: str) -> None:
+        """Refuse what was posted, and keep it, or its beginning; what cannot be kept now has to come again."""
+        try:
+            self.server.turn_away(body, why)
+        except LogError as error:
+            self._refuse(503, f"{why}; it could not be kept either: {error}")
+        else:
+            self._refuse(status, why)
+
+    def _drain(self, size: str) -> bytes:
+        """Read the beginning of a body that nobody takes: while it is on its way, the answer may be lost."""
         if size.isascii() and size.isdecimal():
             with suppress(OSError):
-                self.rfile.read(min(int(size[:9]), _DRAINED_BYTES))
+                return self.rfile.read(min(int(size[:9]), _DRAINED_BYTES))
+        return b""

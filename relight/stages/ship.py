@@ -1,11 +1,13 @@
 """`relight ship`: sends what is written to files, the journal and the kernel's log to `relight.logs`.
 
 A position is confirmed when its lines are kept by the log, or by the spool while the log is out of reach. When that
-is full too, nothing more is read: the lines wait in their files.
+is full too, nothing more is read: the lines wait in their files. Of what a file holds that cannot be read a dead letter
+tells.
 """
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -16,15 +18,18 @@ from ingest.follow.pieces import Feed, Piece
 from ingest.follow.positions import Positions
 from ingest.sources import Problem, Skipped
 from relight.metrics import StageMetrics
+from relight.stages.deadletters import turned_away
 from relight.stages.reaching import RETRY_S, Reach
 from relight.stages.spool import Spool
-from relight.topics import LOGS
-from relight.transports.port import EventLog, Full, LogError, Outgoing
+from relight.topics import DEADLETTERS, LOGS
+from relight.transports.port import EventLog, Full, LogError, Outgoing, Refused
 
 NAME: Final = "ship"
 BUDGET_BYTES: Final = 8 * 1024 * 1024
 SAVE_S: Final = 1.0
 _SAY_AGAIN_S: Final = 30.0
+_LETTERS: Final = 1000
+"""So many dead letters wait at most for the log to come back."""
 
 _log = structlog.get_logger("relight")
 
@@ -41,6 +46,9 @@ class Ship:
     flush_s: float = 0.2
     stop: threading.Event = field(default_factory=threading.Event)
     once: bool = False
+    cluster: str = "default"
+    host: str = "unknown"
+    _letters: deque[Outgoing] = field(default_factory=lambda: deque(maxlen=_LETTERS))
     _reach: Reach = field(init=False)
     _said: dict[str, float] = field(default_factory=dict)
     _saved_s: float = 0.0
@@ -78,6 +86,7 @@ class Ship:
             if pieces:
                 self._keep(feed, pieces)
                 lines = lines or any(piece.value for piece in pieces)
+        self._post()
         if self._reach.target is not None:
             self.metrics.polled()
         self.metrics.spool(self.spool.size_bytes)
@@ -110,6 +119,16 @@ class Ship:
         self.metrics.produced(LOGS, len(records))
         return True
 
+    def _post(self) -> None:
+        """Send dead letters. They never hold lines up: what the log does not take for good is in this log alone."""
+        while self._letters and self._reach.target is not None:
+            error = self._reach.append([self._letters[0]])
+            if error is not None and not isinstance(error, Refused):
+                return
+            self._letters.popleft()
+            if error is None:
+                self.metrics.produced(DEADLETTERS)
+
     def _drain(self) -> None:
         """Send what waits in the spool, as far as the log takes it."""
         if self._reach.target is None and not self._reached():
@@ -136,6 +155,9 @@ class Ship:
         """Log what could not be read, or is not."""
         if isinstance(news, Problem):
             _log.warning(f"{news.path}: {news.what}. {news.advice}", stage=NAME)
+            if news.damaged:
+                self._letters.append(turned_away(NAME, self.cluster, f"{self.host}:{news.path}", None, news.what))
+                self.metrics.dead_letter("unreadable")
         else:
             _log.info(f"{news.path} is passed over: {news.reason}", stage=NAME)
 

@@ -88,8 +88,8 @@ def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path, content: bytes)
 
 
 def test_a_file_of_a_newer_relight_is_named_with_what_to_do(tmp_path: Path) -> None:
-    (tmp_path / "p.json").write_bytes(orjson.dumps({"version": 2, "files": [{"new": 1}]}))
-    with pytest.raises(PositionsError, match=r"of version 2, this relight knows 1.*delete the file and start over"):
+    (tmp_path / "p.json").write_bytes(orjson.dumps({"version": 3, "files": [{"new": 1}]}))
+    with pytest.raises(PositionsError, match=r"of version 3, this relight knows 2.*delete the file and start over"):
         Positions(tmp_path / "p.json")
 
 

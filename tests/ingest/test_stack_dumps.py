@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.errors import Unreadable
-from ingest.renderings.stacks import StackDump
+from ingest.renderings.stacks import StackDump, StackList
+from ingest.renderings.table import rendering_of
 from ingest.spool import Blocks
 
 PY_SPY = b"""\
@@ -38,7 +39,9 @@ Thread 0x00007f3b5c1d2740 (most recent call first):
 
 def shown(data: bytes, name: str = "stacks/rank_3.txt") -> list[str]:
     stream = Blocks(name, iter(data[at : at + 7] for at in range(0, len(data), 7)))
-    return b"".join(StackDump().render(stream)).decode().splitlines()
+    rendering = rendering_of(stream.label, stream.peek(8192))
+    assert rendering is not None
+    return b"".join(rendering.render(stream)).decode().splitlines()
 
 
 def stacks(data: bytes, name: str = "stacks/rank_3.txt") -> list[str]:
@@ -78,7 +81,7 @@ def test_json_of_py_spy_tells_what_its_text_tells() -> None:
         ],
     }
     data = json.dumps([thread], indent=2).encode()
-    assert StackDump().recognises("rank_3.json", data[:8192])
+    assert StackList().recognises("rank_3.json", data[:8192])
     assert shown(data) == stacks(PY_SPY)[:1]
 
 
@@ -95,6 +98,7 @@ def test_without_a_rank_in_the_name_none_is_told() -> None:
 @pytest.mark.parametrize("text", [b"", b"Process 12: started\n", b"2026-03-01 step 12\nThread 0x1\n", b"[1, 2]"])
 def test_a_log_is_no_dump(text: bytes) -> None:
     assert not StackDump().recognises("rank_3.log", text)
+    assert not StackList().recognises("rank_3.log", text)
 
 
 def test_json_that_is_cut_off_is_unreadable() -> None:

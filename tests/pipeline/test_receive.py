@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,9 +18,12 @@ from fleet import Fleet, events, records, until
 from lab import Lab
 from urllib3.exceptions import HTTPError
 
+from relight.deadletters import read, whole
 from relight.stages.receiving import PATH
+from relight.stages.refusals import SPAN_BYTES, SPAN_S, Refusals
 from relight.topics import DEADLETTERS, LOGS, SIGNALS
 from relight.transports.opening import open_log
+from relight.transports.port import Outgoing, Refused, Unavailable
 from schemas.action import ACTIONS
 from schemas.signal import Signal
 from schemas.vocabulary import Provenance
@@ -218,6 +221,17 @@ def test_a_token_can_be_replaced_while_it_runs(lab: Lab, token: Path) -> None:
         assert post(url, webhook(alert()), "another-token-of-a-test")[0] == 200
 
 
+def test_the_token_may_be_set_without_a_file(lab: Lab) -> None:
+    lab.more = {"receive.token": "set-in-the-environment"}
+    with lab.receiving() as url:
+        assert post(url, webhook(alert()))[0] == 401
+        assert post(url, webhook(alert()), "set-in-the-environment")[0] == 200
+    for short in ({"receive.token": "short"}, {"receive.token": " " * 20}):
+        lab.more = short
+        with pytest.raises(Refused, match=r"receive\.token has less than 16 characters"), lab.receiving():
+            pass
+
+
 @pytest.mark.parametrize(
     ("body", "status", "said"),
     [
@@ -232,8 +246,74 @@ def test_a_token_can_be_replaced_while_it_runs(lab: Lab, token: Path) -> None:
 def test_what_is_no_webhook_is_refused_with_its_reason(body: bytes, status: int, said: str, lab: Lab) -> None:
     with lab.receiving(max_bytes=150_000 if body.startswith(b"[") else 16_384) as url:
         found = post(url, body)
+        again = post(url, body)
     assert (found[0], said in found[1]) == (status, True), found
+    assert again == found
     assert lines(lab) == []
+    (letter,) = read(lab.log).letters
+    assert (letter.stage, letter.place, letter.cluster, letter.outside) == ("receive", "alertmanager", "lab", True)
+    assert said in letter.reason
+    assert whole(lab.log, letter).value == body
+    assert len(records(lab.log, DEADLETTERS)) == 1
+
+
+def test_of_what_is_too_large_the_beginning_is_kept(lab: Lab) -> None:
+    with lab.receiving(max_bytes=100_000) as url:
+        assert post(url, b"x" * 200_000)[0] == 413
+    (letter,) = read(lab.log).letters
+    assert whole(lab.log, letter).value == b"x" * 64 * 1024
+
+
+def test_what_is_refused_fills_no_disk(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relight.stages.refusals.SPAN_BYTES", 50_000)
+    with lab.receiving() as url:
+        assert [post(url, b"%d " % n * 4000)[0] for n in range(12)] == [400] * 12
+        assert post(url, webhook(alert()))[0] == 200
+    assert sum(letter.size_bytes for letter in read(lab.log).letters) in range(30_000, 50_001)
+
+
+def test_room_for_what_is_refused_comes_again_and_only_what_is_kept_takes_any() -> None:
+    kept: list[Outgoing] = []
+    now, broken = [0.0], [False]
+
+    def keep(records: Sequence[Outgoing]) -> None:
+        if broken[0]:
+            raise Unavailable("the log is away")
+        kept.extend(records)
+
+    refusals = Refusals("receive", "lab", keep, lambda: now[0])
+    body = b"x" * (SPAN_BYTES - 2000)
+    broken[0] = True
+    for _ in range(5):
+        with pytest.raises(Unavailable):
+            refusals.take(body, "why")
+    broken[0] = False
+    assert [refusals.take(body, "why"), refusals.take(body, "why"), refusals.take(b"y" * 3000, "why")] == [
+        True,
+        True,
+        False,
+    ]
+    assert len(kept) == 1
+    now[0] = SPAN_S
+    assert (refusals.take(b"y" * 3000, "why"), len(kept)) == (True, 2)
+
+
+def test_what_cannot_be_taken_nor_kept_has_to_come_again(lab: Lab) -> None:
+    with lab.receiving() as url:
+        with lab.log.file.writing() as connection:
+            connection.execute("alter table topics rename to elsewhere")
+        assert post(url, b"not JSON")[0] == 503
+        with lab.log.file.writing() as connection:
+            connection.execute("alter table elsewhere rename to topics")
+        assert until(lambda: post(url, b"not JSON")[0] == 400, 20)
+    assert len(read(lab.log).letters) == 1
+
+
+def test_who_has_no_token_fills_no_letters(lab: Lab) -> None:
+    with lab.receiving() as url:
+        assert post(url, b"not JSON", "wrong")[0] == 401
+        assert post(url.replace(PATH, "/elsewhere"), b"not JSON")[0] == 404
+    assert records(lab.log, DEADLETTERS) == []
 
 
 def test_a_request_elsewhere_is_told_where_to_go(lab: Lab) -> None:

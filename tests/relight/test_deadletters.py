@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from relight.cli import main
 from relight.commands.deadletters import letters_table
 from relight.deadletters import AlreadyRetried, DeadLetters, Letter, NoLetter, read, require_fresh, retry, whole
-from relight.stages.deadletters import refused
+from relight.stages.deadletters import refused, turned_away
 from relight.topics import DEADLETTERS, LOGS, SIGNALS, specs
 from relight.transports.embedded import EmbeddedLog
 from relight.transports.port import Headers, Outgoing, Partition, Record, TopicMissing
@@ -376,6 +376,21 @@ def test_of_all_letters_those_that_the_store_refused_are_counted(log: EmbeddedLo
     assert (result.exit_code, len(result.stdout.splitlines()), len(held(log))) == (2, 1, 1)
     assert result.stderr.startswith("relight: 2 dead letters are what the store refused: when the cause is mended")
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_what_never_was_a_record_is_shown_and_left_to_who_sent_it(log: EmbeddedLog, path: Path) -> None:
+    add(log, poison(1))
+    log.append([turned_away("receive", "c1", "alertmanager", b"not JSON", "this is no webhook")])
+    result = relight(path, "retry", "--all")
+    assert (result.exit_code, len(result.stdout.splitlines()), len(held(log))) == (2, 1, 1)
+    assert result.stderr == (
+        "relight: 1 dead letters are what never became a record: when the cause is mended, whatever sent it has to"
+        " send it again\n"
+    )
+    (letter,) = (one for one in read(log).letters if one.outside)
+    told = relight(path, "show", letter.id).stdout
+    assert "place    alertmanager\n" in told
+    assert "value    not JSON\n" in told
 
 
 def test_a_log_without_the_topic_says_what_to_do(path: Path) -> None:

@@ -16,7 +16,8 @@ from diagnose.matching.acceptance import accepted_by
 from ingest.decode import decoder_for
 from ingest.series import queries_of
 from relight.cli import main
-from relight.fetching import POSITION, Fetching, queries
+from relight.fetched_folder import POSITION, FetchedFolder
+from relight.fetching import Fetching, queries
 from relight.prometheus import Prometheus
 from relight.scanning import known
 from relight.settings.monitoring import Prometheus as Settings
@@ -117,7 +118,9 @@ def test_following_goes_on_where_it_was_left(url: str, tmp_path: Path, monkeypat
         for rounds in (2, 2):  # started again in between
             turns = iter([False] * (rounds - 1) + [True])
             (tmp_path / "live").mkdir(exist_ok=True)
-            Fetching(source, queries(None), tmp_path / "live", 15).follow(BEGIN, 1, lambda s, t=turns: next(t))  # type: ignore[misc]
+            Fetching(source, queries(None), FetchedFolder(tmp_path / "live"), 15).follow(
+                BEGIN, 1, lambda s, t=turns: next(t)
+            )  # type: ignore[misc]
     name = "node07/metrics-2025-02-03.log"
     assert (tmp_path / "live" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert json.loads((tmp_path / "live" / POSITION).read_bytes()) == {"until_s": BEGIN + 600}
