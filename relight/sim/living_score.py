@@ -6,7 +6,7 @@
 - A hang has a goal of its own: `GOAL_STEPS` times what a step takes, and `GOAL_S` more. Of a job that does not log each
   step nothing can be known so soon: `gap_s` is the time between two of its lines, and what the goal would be then
   counts apart.
-- False: told as failed or degraded, and about no true incident: before it, of another job, or of none. What is opened
+- False: told as failed or degraded, and about no true incident: before it and its first line, of another job, or none. What is opened
   again and again as one incident counts once.
 """
 
@@ -106,7 +106,8 @@ def _hurts(history: IncidentHistory) -> bool:
 
 
 def _in_time(true: TrueIncident, one: Telling, told: Incident) -> bool:
-    return one.time_s >= true.happened.timestamp() and not early(true, told)
+    said = true.first_line.said if true.first_line else true.happened  # a machine may say it before it hurts
+    return one.time_s >= min(said, true.happened).timestamp() and not early(true, told)
 
 
 def _survived(true: TrueIncident, told: Incident) -> bool:
