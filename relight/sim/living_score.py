@@ -6,8 +6,8 @@
 - A hang has a goal of its own: `GOAL_STEPS` times what a step takes, and `GOAL_S` more. Of a job that does not log each
   step nothing can be known so soon: `gap_s` is the time between two of its lines, and what the goal would be then
   counts apart.
-- False: told as failed or degraded, and about no true incident: before it and its first line, of another job, or none. What is opened
-  again and again as one incident counts once.
+- False: told as failed or degraded, and about no true incident: before it and its first line, of another job, or of
+  none. What is opened again and again as one incident counts once.
 """
 
 from collections.abc import Iterator, Sequence
