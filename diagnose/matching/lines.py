@@ -26,7 +26,8 @@ class Hit:
     """A signature accepted a segment. `line` and `offset` are the source's; `text` is the segment's beginning.
 
     `unit` is the first and last line of the multi-line message around it, such as a traceback. `timed` tells whether
-    the time of its origin is the line's own, or that of a line before.
+    the time of its origin is the line's own, or that of a line before. `likewise` are the offsets of lines before it
+    that say the same and have no hits of their own.
     """
 
     signature: Signature
@@ -37,6 +38,7 @@ class Hit:
     captures: tuple[tuple[str, str], ...] = ()
     unit: tuple[int, int] | None = None
     timed: bool = False
+    likewise: tuple[int, ...] = ()
 
     def moved_by(self, lines: int) -> "Hit":
         """Return the hit with line numbers that are higher by `lines`."""
@@ -107,6 +109,10 @@ class Lines:
         """Return the segment that holds the byte before `end`, an offset in the chunk's own bytes."""
         return segment_at(self.chunk.data, end + self.chunk.start)
 
+    def text(self, segment: Segment) -> bytes:
+        """Return the bytes of a segment, as far as they are looked at."""
+        return self.chunk.data[segment.start : min(segment.end, segment.start + SEGMENT_BYTES)]
+
     def own_end(self, segment: Segment) -> int:
         """Return a segment's end as an offset in the chunk's own bytes."""
         return segment.end - self.chunk.start
@@ -115,8 +121,7 @@ class Lines:
         """Return what the segment says about itself, and its message."""
         known = self._decoded.get(segment.start)
         if known is None:
-            end = min(segment.end, segment.start + SEGMENT_BYTES)
-            known = self._decoded[segment.start] = self.decoder(self.chunk.data[segment.start : end])
+            known = self._decoded[segment.start] = self.decoder(self.text(segment))
         return known
 
     def line(self, segment: Segment) -> int:
@@ -130,7 +135,9 @@ class Lines:
         insort(self._known, (segment.start, line))
         return line
 
-    def hit(self, segment: Segment, decoded: Decoded, signature: Signature, captures: dict[str, str]) -> Hit:
+    def hit(
+        self, segment: Segment, decoded: Decoded, signature: Signature, captures: dict[str, str], reader: str = ""
+    ) -> Hit:
         """Return a fault's hit: read in full at once, with the multi-line message that it is part of."""
         line, data = self.line(segment), self.chunk.data
         unit = self._unit(segment, decoded.label)
@@ -139,7 +146,7 @@ class Lines:
             offset=self.offset(segment),
             line=line,
             text=data[segment.start : min(segment.end, segment.start + TEXT_BYTES)],
-            origin=self.timed(decoded.origin, segment),
+            origin=self.timed(decoded.origin, segment, reader),
             captures=tuple(sorted(captures.items())),
             unit=(line - unit[0], line + unit[1]) if unit else None,
             timed=decoded.origin.time_s is not None,
@@ -152,7 +159,7 @@ class Lines:
             signature=signature,
             offset=self.offset(segment),
             line=self.line(segment),
-            segment=data[segment.start : min(segment.end, segment.start + SEGMENT_BYTES)],
+            segment=self.text(segment),
             behind=data[max(0, segment.start - LOOK_BACK_BYTES) : segment.start],
         )
 

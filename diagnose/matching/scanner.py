@@ -5,7 +5,6 @@ lines of a run's story (start, progress, success), which may be every second lin
 of them begins and ends.
 """
 
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,10 +13,11 @@ from typing import Any, Final
 import hyperscan
 import numpy as np
 
-from diagnose.matching.acceptance import Veto, accepted_by, coded, exact
+from diagnose.matching.acceptance import accepted_by, exact
 from diagnose.matching.database import Plan
 from diagnose.matching.dialect import confirming
 from diagnose.matching.escapes import has_escapes, without_escapes
+from diagnose.matching.faults import ID_BITS, Faults
 from diagnose.matching.lines import Hit, Lines, Sighting
 from diagnose.matching.readings import WHOLE, Measurement, Pitch, samples
 from diagnose.matching.segments import Segment
@@ -26,8 +26,7 @@ from schemas.record import Chunk, Decoder
 from schemas.signature import Signature
 from schemas.vocabulary import Kind
 
-_ID_BITS: Final = 16
-_ID_MASK: Final = (1 << _ID_BITS) - 1
+_ID_MASK: Final = (1 << ID_BITS) - 1
 _NEWLINE, _RETURN = b"\n\r"
 _Numbers = np.ndarray[Any, np.dtype[np.int64]]
 """Nominations: end offset in the chunk's own bytes << 16 | expression, or signature, in rising order."""
@@ -64,17 +63,18 @@ class Scanner:
         self._exact = [exact(signature) for signature in plan.signatures[: plan.story_signatures]]
         self._of_jobs = [names_job(signature) for signature in plan.signatures[: plan.story_signatures]]
         self._measuring = [s.kind is Kind.PROGRESS or bool(s.values) for s in plan.signatures]
-        self._veto = Veto(plan.vetoes)
+        self._faults = Faults(plan)
         self._kinds = np.array([kinds[s.kind] for s in plan.signatures], dtype=np.int64)
 
     def findings(self, chunk: Chunk, decoder: Decoder) -> list[Finding]:
         """Return hits and stretches in the order of their lines."""
         lines = Lines(chunk, decoder)
-        story, faults = self._nominated(chunk)
-        hits = list(self._hits(lines, sorted(faults)))
-        if not story:
-            return [hit for _, hit in hits]
-        return list(self._told(lines, self._owned(story, _line_ends(chunk)), hits))
+        found, faults = self._nominated(chunk)
+        if not found:
+            return [hit for _, hit in self._faults.hits(lines, sorted(faults), ())]
+        story = self._owned(found, _line_ends(chunk))
+        hits = list(self._faults.hits(lines, sorted(faults), (story >> ID_BITS).tolist())) if faults else []
+        return list(self._told(lines, story, hits))
 
     def _nominated(self, chunk: Chunk) -> tuple[list[int], list[int]]:
         """Return the nominations of the story and of faults, in any order."""
@@ -85,7 +85,7 @@ class Scanner:
         if has_escapes(chunk.data, chunk.start, chunk.end):
             shorter, borders = without_escapes(bytes(own))
             also_story, also_faults = self._scanned(shorter)
-            return borders.joined(story, also_story, _ID_BITS), borders.joined(faults, also_faults, _ID_BITS)
+            return borders.joined(story, also_story, ID_BITS), borders.joined(faults, also_faults, ID_BITS)
         return story, faults
 
     def _scanned(self, data: Any) -> tuple[list[int], list[int]]:
@@ -94,35 +94,10 @@ class Scanner:
         faults_from = self._plan.faults_from
 
         def nominate(expression: int, _start: int, end: int, _flags: int, _context: object) -> None:
-            (story if expression < faults_from else faults).append(end << _ID_BITS | expression)
+            (story if expression < faults_from else faults).append(end << ID_BITS | expression)
 
         self._database.scan(data, match_event_handler=nominate)
         return story, faults
-
-    def _hits(self, lines: Lines, faults: Sequence[int]) -> Iterator[tuple[int, Hit]]:
-        """Yield a segment's end and a hit for each fault that RE2 confirms, nominations coming in order."""
-        at = 0
-        while at < len(faults):
-            segment = lines.segment(faults[at] >> _ID_BITS)
-            end = lines.own_end(segment)
-            beyond = bisect_left(faults, (end + 1) << _ID_BITS, at)
-            candidates = self._signatures(faults[at:beyond])
-            yield from ((end, hit) for hit in self._decided(lines, segment, candidates))
-            at = beyond
-
-    def _decided(self, lines: Lines, segment: Segment, candidates: Sequence[Signature]) -> Iterator[Hit]:
-        """Yield a hit for every fault that RE2 confirms on a line of the segment's message, vetoes applied."""
-        decoded = lines.decoded(segment)
-        for message in decoded.message.splitlines():
-            accepted = [(s, c) for s in candidates if (c := accepted_by(s, message, decoded.origin)) is not None]
-            places = [(s, c) for s, c in accepted if s.kind is Kind.PLACE]
-            yield from (lines.hit(segment, decoded, signature, captures) for signature, captures in places)
-            accepted = [(s, c) for s, c in accepted if s.kind is not Kind.PLACE] if places else accepted
-            if not accepted or self._veto.applies(message, decoded.origin):
-                continue
-            specific = [(s, c) for s, c in accepted if not s.generic]
-            for signature, captures in specific or accepted[:1]:
-                yield lines.hit(segment, decoded, coded(signature, captures), captures)
 
     def _owned(self, story: list[int], line_ends: _Numbers) -> _Numbers:
         """Return nominations of the story by signature instead of expression, each line of a signature once.
@@ -131,20 +106,16 @@ class Scanner:
         """
         numbers = np.array(story, dtype=np.int64)
         owned: _Numbers = np.sort(numbers & ~_ID_MASK | self._owners[numbers & _ID_MASK])
-        line = np.searchsorted(line_ends, (owned >> _ID_BITS) - 1)
-        _, first = np.unique(line << _ID_BITS | owned & _ID_MASK, return_index=True)
+        line = np.searchsorted(line_ends, (owned >> ID_BITS) - 1)
+        _, first = np.unique(line << ID_BITS | owned & _ID_MASK, return_index=True)
         once: _Numbers = owned[np.sort(first)]
         return once
-
-    def _signatures(self, nominations: Sequence[int]) -> list[Signature]:
-        owners = {int(self._owners[nomination & _ID_MASK]) for nomination in nominations}
-        return [self._plan.signatures[owner] for owner in sorted(owners)]
 
     def _told(self, lines: Lines, story: _Numbers, hits: Sequence[tuple[int, Hit]]) -> Iterator[Finding]:
         """Yield hits, and between them the stretches of the story."""
         owners = story & _ID_MASK
         turns = np.flatnonzero(np.diff(self._kinds[owners])) + 1
-        borders = np.searchsorted(story >> _ID_BITS, [end for end, _ in hits], side="right")
+        borders = np.searchsorted(story >> ID_BITS, [end for end, _ in hits], side="right")
         cuts = sorted({0, len(story), *turns.tolist(), *borders.tolist()})
         waiting = list(zip(borders.tolist(), (hit for _, hit in hits), strict=True))[::-1]
         for begin, end in pairwise(cuts):
@@ -169,7 +140,7 @@ class Scanner:
             return
         signature = self._plan.signatures[owner]
         for nomination in own.tolist():
-            segment = lines.segment(nomination >> _ID_BITS)
+            segment = lines.segment(nomination >> ID_BITS)
             told = _accepted(lines, segment, signature)
             seen = lines.sighting(segment, signature) if told is not None else None
             yield Stretch(signature, 1, seen, seen, job=told.get(Capture.JOB) if told is not None else None)
@@ -185,14 +156,14 @@ class Scanner:
         if not self._measuring[owner]:
             return None
         signature = self._plan.signatures[owner]
-        taken = samples(lines, signature, own >> _ID_BITS, self._pitch, sure=self._exact[owner])
+        taken = samples(lines, signature, own >> ID_BITS, self._pitch, sure=self._exact[owner])
         return Measurement(signature.id, len(own), taken, self._plan.detectors)
 
     def _confirmed(self, lines: Lines, owner: int, nominations: _Numbers) -> Sighting | None:
         """Return a sighting of the first nominated line that RE2 confirms."""
         signature = self._plan.signatures[owner]
         for nomination in nominations:
-            segment = lines.segment(int(nomination) >> _ID_BITS)
+            segment = lines.segment(int(nomination) >> ID_BITS)
             if self._exact[owner] or _accepts(lines, segment, signature):
                 return lines.sighting(segment, signature)
         return None

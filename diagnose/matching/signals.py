@@ -81,12 +81,8 @@ class SourceFold:
     def add(self, findings: Iterable[Finding]) -> None:
         """Fold findings, which come in the order of their lines."""
         for finding in findings:
-            if isinstance(finding, Hit) and finding.signature.kind is Kind.PLACE:
-                self._place(_key(finding), Span(finding, finding, 1))
-                continue
             if isinstance(finding, Hit):
-                self.kinds = [*self.kinds[:1], Kind.FAULT]
-                self._fault(_key(finding), Span(finding, finding, 1, self.moved, self.moved))
+                self._hit(finding)
                 continue
             if finding.signature.kind is Kind.READING:
                 pass  # numbers for detectors: nothing began, went on or ended
@@ -171,6 +167,16 @@ class SourceFold:
             yield from chapter.values()
         for found in self.measuring.found():
             yield Span(found.first, found.last, found.count)
+
+    def _hit(self, hit: Hit) -> None:
+        """Fold a hit, and with it the lines before that said the same."""
+        count = 1 + len(hit.likewise)
+        own = replace(hit, likewise=()) if hit.likewise else hit
+        if hit.signature.kind is Kind.PLACE:
+            self._place(_key(own), Span(own, own, count))
+        else:
+            self.kinds = [*self.kinds[:1], Kind.FAULT]
+            self._fault(_key(own), Span(own, own, count, self.moved, self.moved))
 
     def _fault(self, key: _Key, span: Span) -> None:
         """Open a span, or let it extend the last one: where nothing moved in between, or there are too many."""
