@@ -4,14 +4,16 @@ Of lines that say the same but for their times, with nothing of the run's story 
 one are decoded and decided on: what holds for one of them holds for all.
 """
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Final
+
+import numpy as np
 
 from diagnose.matching.acceptance import Veto, accepted_by, coded
 from diagnose.matching.database import Plan
-from diagnose.matching.lines import Hit, Lines
+from diagnose.matching.lines import Hit, Lines, Numbers
 from diagnose.matching.repeats import Wording, Wordings, says
 from diagnose.matching.segments import Segment
 from schemas.record import Decoded
@@ -21,7 +23,7 @@ from schemas.vocabulary import Kind
 ID_BITS: Final = 16
 """A nomination is the end of a match, as an offset in the chunk's own bytes, in front of so many bits of an id."""
 
-_ID_MASK: Final = (1 << ID_BITS) - 1
+ID_MASK: Final = (1 << ID_BITS) - 1
 _Candidates = tuple[int, ...]
 _Said = tuple[_Candidates, Wording]
 
@@ -47,17 +49,16 @@ class Faults:
         self._owners = [expression.owner for expression in plan.expressions]
         self._veto = Veto(plan.vetoes)
 
-    def hits(self, lines: Lines, nominations: Sequence[int], story: Sequence[int]) -> Iterator[Placed]:
+    def hits(self, lines: Lines, nominations: Sequence[int], story: Numbers) -> Iterator[Placed]:
         """Yield the hits of a chunk in the order of their lines.
 
         Args:
             lines: The lines of the chunk.
-            nominations: What Hyperscan has nominated for faults, in rising order.
+            nominations: What Hyperscan has nominated for faults.
             story: Where the nominations of the run's story end, in rising order.
         """
         wordings, silent, page = Wordings(), set[_Said](), _Page()
-        for segment, candidates in _nominees(lines, nominations):
-            number = bisect_right(story, lines.own_end(segment), page.number)
+        for segment, candidates, number in _nominees(lines, np.sort(np.array(nominations, dtype=np.int64)), story):
             if number != page.number:
                 yield from self._told(lines, page)
                 page = _Page(number)
@@ -102,11 +103,13 @@ class Faults:
         yield from ((coded(signature, captures), captures) for signature, captures in specific or accepted[:1])
 
 
-def _nominees(lines: Lines, nominations: Sequence[int]) -> Iterator[tuple[Segment, _Candidates]]:
-    """Yield each segment that is nominated, and the ids of the expressions that it is nominated by."""
-    at = 0
-    while at < len(nominations):
-        segment = lines.segment(nominations[at] >> ID_BITS)
-        beyond = bisect_left(nominations, (lines.own_end(segment) + 1) << ID_BITS, at)
-        yield segment, tuple([one & _ID_MASK for one in nominations[at:beyond]])
-        at = beyond
+def _nominees(lines: Lines, nominations: Numbers, story: Numbers) -> Iterator[tuple[Segment, _Candidates, int]]:
+    """Yield each segment that is nominated, by which expressions, and how much of the story is told up to its end."""
+    line = np.searchsorted(lines.ends, (nominations >> ID_BITS) - 1)
+    firsts = np.flatnonzero(np.diff(line, prepend=-1))
+    begins, ends = lines.begins[line[firsts]], lines.ends[line[firsts]]
+    pages = np.searchsorted(story, ends, side="right").tolist()
+    ids, start = (nominations & ID_MASK).tolist(), lines.chunk.start
+    borders = pairwise([*firsts.tolist(), len(ids)])
+    for begin, end, page, (first, beyond) in zip(begins.tolist(), ends.tolist(), pages, borders, strict=True):
+        yield Segment(start + begin, start + end), tuple(ids[first:beyond]), page

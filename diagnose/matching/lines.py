@@ -3,7 +3,10 @@
 from bisect import bisect, insort
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
 
 from diagnose.matching.acceptance import accepted_by
 from diagnose.matching.dialect import confirming
@@ -13,6 +16,9 @@ from diagnose.matching.units import unit_around
 from schemas.captures import Capture
 from schemas.record import SEGMENT_BYTES, Chunk, Decoded, Decoder, Origin
 from schemas.signature import Signature
+
+_NEWLINE, _RETURN = b"\n\r"
+Numbers = np.ndarray[Any, np.dtype[np.int64]]
 
 STEPS: Final = (Capture.STEP, Capture.TOTAL_STEPS)
 """What the values of progress tell beside metrics."""
@@ -104,6 +110,20 @@ class Lines:
         self._clocks: dict[str, tuple[int, tuple[int, Origin] | None]] = {}
         self._decoded: dict[int, Decoded] = {}
         self._units: dict[str, tuple[Segment, Segment]] = {}
+
+    @cached_property
+    def ends(self) -> Numbers:
+        """Return where the chunk's own segments end, as offsets in its own bytes, in rising order."""
+        chunk = self.chunk
+        own = np.frombuffer(chunk.data, np.uint8, chunk.end - chunk.start, chunk.start)
+        ends = np.flatnonzero((own == _NEWLINE) | (own == _RETURN))
+        last = self.segment(len(own)).end - chunk.start  # has perhaps no line end
+        return ends if len(ends) and ends[-1] == last else np.append(ends, last)
+
+    @cached_property
+    def begins(self) -> Numbers:
+        """Return where the chunk's own segments begin, as offsets in its own bytes."""
+        return np.append(0, self.ends[:-1] + 1)
 
     def segment(self, end: int) -> Segment:
         """Return the segment that holds the byte before `end`, an offset in the chunk's own bytes."""

@@ -17,8 +17,8 @@ from diagnose.matching.acceptance import accepted_by, exact
 from diagnose.matching.database import Plan
 from diagnose.matching.dialect import confirming
 from diagnose.matching.escapes import has_escapes, without_escapes
-from diagnose.matching.faults import ID_BITS, Faults
-from diagnose.matching.lines import Hit, Lines, Sighting
+from diagnose.matching.faults import ID_BITS, ID_MASK, Faults
+from diagnose.matching.lines import Hit, Lines, Numbers, Sighting
 from diagnose.matching.readings import WHOLE, Measurement, Pitch, samples
 from diagnose.matching.segments import Segment
 from schemas.captures import Capture
@@ -26,10 +26,7 @@ from schemas.record import Chunk, Decoder
 from schemas.signature import Signature
 from schemas.vocabulary import Kind
 
-_ID_MASK: Final = (1 << ID_BITS) - 1
-_NEWLINE, _RETURN = b"\n\r"
-_Numbers = np.ndarray[Any, np.dtype[np.int64]]
-"""Nominations: end offset in the chunk's own bytes << 16 | expression, or signature, in rising order."""
+_NOTHING: Final = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +67,9 @@ class Scanner:
         """Return hits and stretches in the order of their lines."""
         lines = Lines(chunk, decoder)
         found, faults = self._nominated(chunk)
-        if not found:
-            return [hit for _, hit in self._faults.hits(lines, sorted(faults), ())]
-        story = self._owned(found, _line_ends(chunk))
-        hits = list(self._faults.hits(lines, sorted(faults), (story >> ID_BITS).tolist())) if faults else []
-        return list(self._told(lines, story, hits))
+        story = self._owned(found, lines.ends) if found else _NOTHING
+        hits = [*self._faults.hits(lines, faults, story >> ID_BITS)] if faults else []
+        return [*self._told(lines, story, hits)] if found else [hit for _, hit in hits]
 
     def _nominated(self, chunk: Chunk) -> tuple[list[int], list[int]]:
         """Return the nominations of the story and of faults, in any order."""
@@ -99,21 +94,21 @@ class Scanner:
         self._database.scan(data, match_event_handler=nominate)
         return story, faults
 
-    def _owned(self, story: list[int], line_ends: _Numbers) -> _Numbers:
+    def _owned(self, story: list[int], line_ends: Numbers) -> Numbers:
         """Return nominations of the story by signature instead of expression, each line of a signature once.
 
         A pattern that may end at several places of a line is nominated at each of them, and lines are what is counted.
         """
         numbers = np.array(story, dtype=np.int64)
-        owned: _Numbers = np.sort(numbers & ~_ID_MASK | self._owners[numbers & _ID_MASK])
+        owned: Numbers = np.sort(numbers & ~ID_MASK | self._owners[numbers & ID_MASK])
         line = np.searchsorted(line_ends, (owned >> ID_BITS) - 1)
-        _, first = np.unique(line << ID_BITS | owned & _ID_MASK, return_index=True)
-        once: _Numbers = owned[np.sort(first)]
+        _, first = np.unique(line << ID_BITS | owned & ID_MASK, return_index=True)
+        once: Numbers = owned[np.sort(first)]
         return once
 
-    def _told(self, lines: Lines, story: _Numbers, hits: Sequence[tuple[int, Hit]]) -> Iterator[Finding]:
+    def _told(self, lines: Lines, story: Numbers, hits: Sequence[tuple[int, Hit]]) -> Iterator[Finding]:
         """Yield hits, and between them the stretches of the story."""
-        owners = story & _ID_MASK
+        owners = story & ID_MASK
         turns = np.flatnonzero(np.diff(self._kinds[owners])) + 1
         borders = np.searchsorted(story >> ID_BITS, [end for end, _ in hits], side="right")
         cuts = sorted({0, len(story), *turns.tolist(), *borders.tolist()})
@@ -124,7 +119,7 @@ class Scanner:
             yield from self._stretches(lines, story[begin:end], owners[begin:end])
         yield from (hit for _, hit in waiting[::-1])
 
-    def _stretches(self, lines: Lines, story: _Numbers, owners: _Numbers) -> Iterator[Stretch]:
+    def _stretches(self, lines: Lines, story: Numbers, owners: Numbers) -> Iterator[Stretch]:
         """Yield one stretch for each signature of a run of nominations, the one that was seen last at the end."""
         if len(owners) == 1 or (owners[0] == owners[-1] and not np.any(owners != owners[0])):
             yield from self._told_by(lines, int(owners[0]), story)
@@ -133,7 +128,7 @@ class Scanner:
         for owner in sorted(places, key=lambda o: (places[o][-1], o)):
             yield from self._told_by(lines, owner, story[places[owner]])
 
-    def _told_by(self, lines: Lines, owner: int, own: _Numbers) -> Iterator[Stretch]:
+    def _told_by(self, lines: Lines, owner: int, own: Numbers) -> Iterator[Stretch]:
         """Yield what one signature tells: a stretch, or one for each line where lines name jobs."""
         if not self._of_jobs[owner]:
             yield self._stretch(lines, owner, own)
@@ -145,13 +140,13 @@ class Scanner:
             seen = lines.sighting(segment, signature) if told is not None else None
             yield Stretch(signature, 1, seen, seen, job=told.get(Capture.JOB) if told is not None else None)
 
-    def _stretch(self, lines: Lines, owner: int, own: _Numbers) -> Stretch:
+    def _stretch(self, lines: Lines, owner: int, own: Numbers) -> Stretch:
         first = self._confirmed(lines, owner, own)
         last = self._confirmed(lines, owner, own[::-1]) if first and len(own) > 1 else first
         signature = self._plan.signatures[owner]
         return Stretch(signature, len(own), first, last, self._measured(lines, owner, own))
 
-    def _measured(self, lines: Lines, owner: int, own: _Numbers) -> Measurement | None:
+    def _measured(self, lines: Lines, owner: int, own: Numbers) -> Measurement | None:
         """Return the lines of a stretch that are worth reading for the numbers that they tell."""
         if not self._measuring[owner]:
             return None
@@ -159,7 +154,7 @@ class Scanner:
         taken = samples(lines, signature, own >> ID_BITS, self._pitch, sure=self._exact[owner])
         return Measurement(signature.id, len(own), taken, self._plan.detectors)
 
-    def _confirmed(self, lines: Lines, owner: int, nominations: _Numbers) -> Sighting | None:
+    def _confirmed(self, lines: Lines, owner: int, nominations: Numbers) -> Sighting | None:
         """Return a sighting of the first nominated line that RE2 confirms."""
         signature = self._plan.signatures[owner]
         for nomination in nominations:
@@ -167,12 +162,6 @@ class Scanner:
             if self._exact[owner] or _accepts(lines, segment, signature):
                 return lines.sighting(segment, signature)
         return None
-
-
-def _line_ends(chunk: Chunk) -> _Numbers:
-    """Return where the lines of a chunk end, as offsets in its own bytes."""
-    own = np.frombuffer(chunk.data, np.uint8, chunk.end - chunk.start, chunk.start)
-    return np.flatnonzero((own == _NEWLINE) | (own == _RETURN))
 
 
 def _accepts(lines: Lines, segment: Segment, signature: Signature) -> bool:

@@ -140,4 +140,4 @@ class Lines:
         """Return where evidence stands in whole lines."""
         found = self.scanner.findings(Chunk(data, 0, len(data), 0, 1, 0), decoder)
         hits = (hit for hit in found if isinstance(hit, Hit) and hit.signature.kind in _EVIDENCE)
-        return sorted({offset for hit in hits for offset in (*hit.likewise, hit.offset)})
+        return [offset for hit in hits for offset in (*hit.likewise, hit.offset)]
