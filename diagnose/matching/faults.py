@@ -68,9 +68,12 @@ class Faults:
             elif said not in silent:
                 hits = self._decided(lines, segment, candidates)
                 page.hits += hits
-                if says(said[1], lines.decoded(segment).message):
+                if not says(said[1], lines.decoded(segment).message):
+                    continue
+                if hits:
                     page.again[said] = []
-                    silent |= set() if hits else {said}
+                else:
+                    silent.add(said)
         yield from self._told(lines, page)
 
     def _told(self, lines: Lines, page: _Page) -> list[Placed]:
@@ -86,7 +89,9 @@ class Faults:
         """Return a hit for every fault that RE2 confirms on a line of the segment's message, vetoes applied."""
         decoded, end = lines.decoded(segment), lines.own_end(segment)
         signatures = [self._signatures[owner] for owner in sorted({self._owners[one] for one in candidates})]
-        accepted = [one for message in decoded.message.splitlines() for one in self._accepted(message, decoded, signatures)]
+        accepted = [
+            one for message in decoded.message.splitlines() for one in self._accepted(message, decoded, signatures)
+        ]
         return [(end, lines.hit(segment, decoded, signature, told, reader)) for signature, told in accepted]
 
     def _accepted(
