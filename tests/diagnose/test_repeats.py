@@ -25,9 +25,11 @@ TIMEOUT = (
     "milliseconds before timing out."
 )
 XID = "[{uptime:12.6f}] NVRM: Xid (PCI:0000:3b:0{rank}): 31, pid=4711, name=python, Ch 00000008"
-NESTED = "2026-11-24T{time}.123456789Z stderr F 2026-11-24 {time},123 ERROR RuntimeError: CUDA error: unspecified launch failure"
+NESTED = (
+    "2026-11-24T{time}.123456789Z stderr F 2026-11-24 {time},123 ERROR RuntimeError: CUDA error: misaligned address"
+)
 NOISE = "2026-11-24 {time} ERROR BrokenPipeError: [Errno 32] Broken pipe"
-BARE = "RuntimeError: CUDA error: an illegal memory access was encountered"
+BARE = "[rank{rank}]: RuntimeError: CUDA error: an illegal memory access was encountered"
 TOLD = "2026-11-24 {time} ERROR RuntimeError: CUDA error: an illegal memory access was encountered at {time}"
 STEP = "2026-11-24 {time} INFO step {rank}/9 | loss 2.1 | lr 1.0e-04"
 LINES = (
@@ -111,6 +113,10 @@ def test_of_lines_that_are_no_evidence_one_is_decoded_even_with_progress_in_betw
     assert decoded(scanner, text(*lines[::2])) == decoded(scanner, text(*lines)) == 1
 
 
+def test_lines_whose_message_tells_a_time_are_all_decoded(scanner: Scanner) -> None:
+    assert decoded(scanner, text(*(line(TOLD, 36_000 + n) for n in range(50)))) == 50
+
+
 def test_another_fault_among_them_is_found(scanner: Scanner) -> None:
     lines = [line(STORE, 36_000 + n) for n in range(3_000)]
     lines[1_717] = line(TIMEOUT, 36_000 + 1_717)
@@ -141,7 +147,7 @@ def test_the_wording_of_a_line_is_all_of_it_but_its_times() -> None:
     ("one", "two"),
     [
         ("NVRM: Xid (PCI:0000:07:00): 79", "NVRM: Xid (PCI:0000:08:00): 79"),
-        ("mac 10:11:12:13:14:15 is down", "mac 10:11:12:13:14:16 is down"),
+        ("mac 10:11:12:13:14:15 is down", "mac 20:11:12:13:14:15 is down"),
         ("at 12:00:00.1 it broke", "at 12:00:00.12 it broke"),
         ("[    1.25] x", "[    1.26] x"),
     ],
