@@ -43,8 +43,9 @@ class Plan:
 
     Expressions of signatures that are counted (start, progress, success, reading) come first: a comparison of numbers
     tells them apart while scanning. Progress and readings are scanned for as a whole, all else by its patterns' most
-    telling pieces, unless lines of progress hold such a piece: each step would be nominated. Signatures whose lines are no evidence (noise, teardown) are not scanned for: they are asked about
-    lines with a fault.
+    telling pieces, unless lines of progress hold such a piece: each step would be nominated.
+    Signatures whose lines are no evidence (noise, teardown) are not scanned for: they are asked about lines with a
+    fault.
     The places of `expressions` are their ids in the automaton. `detectors` are those that look at each metric, by id.
     """
 

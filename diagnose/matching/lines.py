@@ -1,7 +1,6 @@
 """The lines of one chunk: segments found by offset, their line numbers, and sightings that can be looked at later."""
 
-from bisect import bisect, insort
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
@@ -106,7 +105,6 @@ class Lines:
         """Take a chunk and the decoder of its source."""
         self.chunk = chunk
         self.decoder = decoder
-        self._known = [(chunk.start, chunk.line), (chunk.end, chunk.line + chunk.lines)]
         self._clocks: dict[str, tuple[int, tuple[int, Origin] | None]] = {}
         self._decoded: dict[int, Decoded] = {}
         self._units: dict[str, tuple[Segment, Segment]] = {}
@@ -124,6 +122,25 @@ class Lines:
     def begins(self) -> Numbers:
         """Return where the chunk's own segments begin, as offsets in its own bytes."""
         return np.append(0, self.ends[:-1] + 1)
+
+    @cached_property
+    def _newlines(self) -> Numbers:
+        own = memoryview(self.chunk.data)[self.chunk.start :]
+        ends = self.ends if self.ends[-1] < len(own) else self.ends[:-1]
+        newlines: Numbers = ends[np.frombuffer(own, np.uint8)[ends] == _NEWLINE]
+        return newlines
+
+    def own(self, ends: Numbers) -> Iterator[tuple[int, Segment, int]]:
+        """Yield the chunk's own segments that hold the bytes before some offsets, each once.
+
+        With each come the place of the first such offset, and the line number.
+        """
+        line, first = np.unique(np.searchsorted(self.ends, ends - 1), return_index=True)
+        begins, start = self.begins[line], self.chunk.start
+        numbers = self.chunk.line + np.searchsorted(self._newlines, begins)
+        found = (first.tolist(), begins.tolist(), self.ends[line].tolist(), numbers.tolist())
+        for at, begin, end, number in zip(*found, strict=True):
+            yield at, Segment(start + begin, start + end), number
 
     def segment(self, end: int) -> Segment:
         """Return the segment that holds the byte before `end`, an offset in the chunk's own bytes."""
@@ -145,15 +162,8 @@ class Lines:
         return known
 
     def line(self, segment: Segment) -> int:
-        """Return the segment's line number, counted from the nearest place whose number is known."""
-        at = bisect(self._known, (segment.start, 0))
-        position, line = min(self._known[max(at - 1, 0) : at + 1], key=lambda known: abs(known[0] - segment.start))
-        if position <= segment.start:
-            line += self.chunk.data.count(b"\n", position, segment.start)
-        else:
-            line -= self.chunk.data.count(b"\n", segment.start, position)
-        insort(self._known, (segment.start, line))
-        return line
+        """Return the line number of one of the chunk's own segments."""
+        return self.chunk.line + int(np.searchsorted(self._newlines, segment.start - self.chunk.start))
 
     def hit(
         self, segment: Segment, decoded: Decoded, signature: Signature, captures: dict[str, str], reader: str = ""
