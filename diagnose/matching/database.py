@@ -55,11 +55,6 @@ class Plan:
     detectors: Mapping[str, Mapping[str, Signature]]
 
     @cached_property
-    def story_signatures(self) -> int:
-        """Return how many of the first signatures are counted: those of the story, and of readings."""
-        return sum(signature.kind in COUNTED for signature in self.signatures)
-
-    @cached_property
     def faults_from(self) -> int:
         """Return the id of the first expression after those that are counted."""
         return sum(self.signatures[e.owner].kind in COUNTED for e in self.expressions)

@@ -7,6 +7,7 @@ of them begins and ends.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any, Final
 
@@ -57,8 +58,9 @@ class Scanner:
         self._database = database
         self._owners = np.array([e.owner for e in plan.expressions], dtype=np.int64)
         kinds = {kind: number for number, kind in enumerate(sorted({s.kind for s in plan.signatures}))}
-        self._exact = [exact(signature) for signature in plan.signatures[: plan.story_signatures]]
-        self._of_jobs = [names_job(signature) for signature in plan.signatures[: plan.story_signatures]]
+        # These look into patterns, which takes time: few signatures are ever asked about.
+        self._exact = cache(lambda owner: exact(plan.signatures[owner]))
+        self._of_jobs = cache(lambda owner: names_job(plan.signatures[owner]))
         self._measuring = [s.kind is Kind.PROGRESS or bool(s.values) for s in plan.signatures]
         self._faults = Faults(plan)
         self._kinds = np.array([kinds[s.kind] for s in plan.signatures], dtype=np.int64)
@@ -130,7 +132,7 @@ class Scanner:
 
     def _told_by(self, lines: Lines, owner: int, own: Numbers) -> Iterator[Stretch]:
         """Yield what one signature tells: a stretch, or one for each line where lines name jobs."""
-        if not self._of_jobs[owner]:
+        if not self._of_jobs(owner):
             yield self._stretch(lines, owner, own)
             return
         signature = self._plan.signatures[owner]
@@ -151,7 +153,7 @@ class Scanner:
         if not self._measuring[owner]:
             return None
         signature = self._plan.signatures[owner]
-        taken = samples(lines, signature, own >> ID_BITS, self._pitch, sure=self._exact[owner])
+        taken = samples(lines, signature, own >> ID_BITS, self._pitch, sure=self._exact(owner))
         return Measurement(signature.id, len(own), taken, self._plan.detectors)
 
     def _confirmed(self, lines: Lines, owner: int, nominations: Numbers) -> Sighting | None:
@@ -159,7 +161,7 @@ class Scanner:
         signature = self._plan.signatures[owner]
         for nomination in nominations:
             segment = lines.segment(int(nomination) >> ID_BITS)
-            if self._exact[owner] or _accepts(lines, segment, signature):
+            if self._exact(owner) or _accepts(lines, segment, signature):
                 return lines.sighting(segment, signature)
         return None
 
