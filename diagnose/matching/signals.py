@@ -54,9 +54,12 @@ class Span:
 
     def settle(self, decoder: Decoder) -> None:
         """Read the sightings that it holds, as far as they have not been read."""
+        alone = self.last is self.first
         if isinstance(self.first, Sighting):
             self.first = self.first.read(decoder)
-        if isinstance(self.last, Sighting):
+        if alone:
+            self.last = self.first
+        elif isinstance(self.last, Sighting):
             self.last = self.last.read(decoder)
 
 
@@ -261,6 +264,7 @@ def signal_of(span: Span, source: Source, clean: Clean) -> Signal:
     assert isinstance(last, Hit), "a fold is settled before its signals are asked for"
     signature = first.signature
     origin = first.origin.over(source.origin).over(origin_of(dict(first.captures)))
+    begin = _mark(first, clean)
     return Signal(
         id=signal_id(span, source),
         signature=signature.id,
@@ -270,8 +274,8 @@ def signal_of(span: Span, source: Source, clean: Clean) -> Signal:
         source=source.name,
         stream=source.stream or source.name,
         part=source.part,
-        first=_mark(first, clean),
-        last=_mark(last, clean),
+        first=begin,
+        last=begin if last is first else _mark(last, clean),
         count=span.count,
         host=origin.host,
         rank=origin.rank,
