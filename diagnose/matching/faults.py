@@ -16,7 +16,7 @@ from diagnose.matching.database import Plan
 from diagnose.matching.lines import Hit, Lines, Numbers
 from diagnose.matching.repeats import Wording, Wordings, says
 from diagnose.matching.segments import Segment
-from schemas.record import Decoded
+from schemas.record import SEGMENT_BYTES, Decoded
 from schemas.signature import Signature
 from schemas.vocabulary import Kind
 
@@ -26,6 +26,9 @@ ID_BITS: Final = 16
 ID_MASK: Final = (1 << ID_BITS) - 1
 _Candidates = tuple[int, ...]
 _Said = tuple[_Candidates, Wording]
+
+_Stand = tuple[int, int]
+"""Where a segment begins and ends in the chunk's bytes: cheaper than a `Segment`, which most of them never become."""
 
 Placed = tuple[int, Hit]
 """A hit behind the end of its segment, as an offset in the chunk's own bytes."""
@@ -37,7 +40,7 @@ class _Page:
 
     number: int = 0
     hits: list[Placed] = field(default_factory=list)
-    again: dict[_Said, list[Segment]] = field(default_factory=dict)
+    again: dict[_Said, list[_Stand]] = field(default_factory=dict)
 
 
 class Faults:
@@ -58,14 +61,17 @@ class Faults:
             story: Where the nominations of the run's story end, in rising order.
         """
         wordings, silent, page = Wordings(), set[_Said](), _Page()
-        for segment, candidates, number in _nominees(lines, np.sort(np.array(nominations, dtype=np.int64)), story):
+        data = lines.chunk.data
+        for stand, candidates, number in _nominees(lines, np.sort(np.array(nominations, dtype=np.int64)), story):
             if number != page.number:
                 yield from self._told(lines, page)
                 page = _Page(number)
-            said = candidates, wordings.of(lines.text(segment))
+            begin, end = stand
+            said = candidates, wordings.of(data[begin : min(end, begin + SEGMENT_BYTES)])
             if (again := page.again.get(said)) is not None:
-                again.append(segment)
+                again.append(stand)
             elif said not in silent:
+                segment = Segment(begin, end)
                 hits = self._decided(lines, segment, candidates)
                 page.hits += hits
                 if not says(said[1], lines.decoded(segment).message):
@@ -78,10 +84,11 @@ class Faults:
 
     def _told(self, lines: Lines, page: _Page) -> list[Placed]:
         """Return the hits of a page, each line that was the last to say something again standing for those before."""
-        repeated = [(segments, said[0]) for said, segments in page.again.items() if segments]
-        for segments, candidates in sorted(repeated, key=lambda one: one[0][-1].start):
-            likewise = tuple(lines.offset(segment) for segment in segments[:-1])
-            last = self._decided(lines, segments[-1], candidates, "again")
+        repeated = [(stands, said[0]) for said, stands in page.again.items() if stands]
+        offset = lines.chunk.offset - lines.chunk.start
+        for stands, candidates in sorted(repeated, key=lambda one: one[0][-1]):
+            likewise = tuple([begin + offset for begin, _ in stands[:-1]])
+            last = self._decided(lines, Segment(*stands[-1]), candidates, "again")
             page.hits += [(end, replace(hit, likewise=likewise)) for end, hit in last]
         return sorted(page.hits, key=lambda placed: placed[0])
 
@@ -108,13 +115,14 @@ class Faults:
         yield from ((coded(signature, captures), captures) for signature, captures in specific or accepted[:1])
 
 
-def _nominees(lines: Lines, nominations: Numbers, story: Numbers) -> Iterator[tuple[Segment, _Candidates, int]]:
+def _nominees(lines: Lines, nominations: Numbers, story: Numbers) -> Iterator[tuple[_Stand, _Candidates, int]]:
     """Yield each segment that is nominated, by which expressions, and how much of the story is told up to its end."""
     line = np.searchsorted(lines.ends, (nominations >> ID_BITS) - 1)
     firsts = np.flatnonzero(np.diff(line, prepend=-1))
-    begins, ends = lines.begins[line[firsts]], lines.ends[line[firsts]]
+    begins, ends, start = lines.begins[line[firsts]], lines.ends[line[firsts]], lines.chunk.start
     pages = np.searchsorted(story, ends, side="right").tolist()
-    ids, start = (nominations & ID_MASK).tolist(), lines.chunk.start
+    stands = zip((begins + start).tolist(), (ends + start).tolist(), strict=True)
+    ids = (nominations & ID_MASK).tolist()
     borders = pairwise([*firsts.tolist(), len(ids)])
-    for begin, end, page, (first, beyond) in zip(begins.tolist(), ends.tolist(), pages, borders, strict=True):
-        yield Segment(start + begin, start + end), tuple(ids[first:beyond]), page
+    for stand, page, (first, beyond) in zip(stands, pages, borders, strict=True):
+        yield stand, tuple(ids[first:beyond]), page
