@@ -11,11 +11,10 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Final
 
-import yaml
-
 from schemas.faults import fault_classes
 from schemas.signature import Signature
 from schemas.vocabulary import Kind, Severity
+from schemas.yaml_files import loaded
 
 _FACTS: Final = resources.files("diagnose").joinpath("catalogue/facts")
 _UNKNOWN: Final = {"mnemonic": "", "description": "not in the catalogue", "kind": "fault", "severity": "error"}
@@ -34,7 +33,7 @@ def table(name: str) -> Mapping[str, Mapping[str, str]]:
 
 @cache
 def _actions() -> Mapping[str, str]:
-    actions: dict[str, str] = yaml.safe_load(_FACTS.joinpath("actions.yaml").read_text(encoding="utf-8"))
+    actions: dict[str, str] = loaded(_FACTS.joinpath("actions.yaml").read_text(encoding="utf-8"))
     return actions
 
 

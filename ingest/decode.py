@@ -19,7 +19,7 @@ HEAD_BYTES: Final = 64 * 1024
 """How much of a source's beginning is looked at."""
 
 _LINES: Final = 120
-_DATE: Final = re.compile(rb"\b20\d\d[-/]\d\d[-/]\d\d[ T_]\d\d:\d\d:\d\d")
+_DATE: Final = re.compile(rb"20(?<=\b20)\d\d[-/]\d\d[-/]\d\d[ T_]\d\d:\d\d:\d\d")
 _DEPTH: Final = 8
 _WHOLE: Final = 0.8
 """The share of lines from which a source is a format as a whole; the rest are continuations and a shell's echo."""

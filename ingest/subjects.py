@@ -11,7 +11,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
-import yaml
+from schemas.yaml_files import loaded
 
 _CHARACTERS: Final = 300
 _HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f:]{2,39}")
@@ -83,5 +83,5 @@ def _first(labels: Mapping[str, str], names: list[str], form: re.Pattern[str]) -
 
 @cache
 def _labels() -> dict[str, Any]:
-    told: dict[str, Any] = yaml.safe_load(files("ingest").joinpath("subjects.yaml").read_text(encoding="utf-8"))
+    told: dict[str, Any] = loaded(files("ingest").joinpath("subjects.yaml").read_text(encoding="utf-8"))
     return told

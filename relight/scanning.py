@@ -26,6 +26,10 @@ from schemas.signal import Signal, SourceRead
 RANGE_BYTES: Final = 64 * 1024 * 1024
 """Where several processes work, a plain file is read in ranges of at least this size."""
 
+BATCH_BYTES: Final = 4 * 1024 * 1024
+"""Small files are handed to a process together, up to this size: each time costs it and this one some work."""
+
+BATCH_PIECES: Final = 32
 _TAIL_BYTES: Final = 4096
 Advance = Callable[[int], None]
 """Told how many bytes have been read since it was called last."""
@@ -33,11 +37,16 @@ Advance = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What one process does at a time: an input, or a range of its bytes, or members of one archive in one pass."""
+    """What is read in one pass: an input, or a range of its bytes, or members of one archive."""
 
     inputs: tuple[Input, ...]
     begin: int = 0
     end: int | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Return how much is to be read, as far as that is known: what is packed is larger."""
+        return sum(one.source.size_bytes or 0 for one in self.inputs) if self.end is None else self.end - self.begin
 
 
 @dataclass(slots=True)
@@ -62,14 +71,20 @@ class Part:
         self.problem = later.problem or self.problem
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a source says, when all of it has been read."""
+
+    read: SourceRead
+    signals: list[Signal]
+
+
 def scanned(
     inputs: Sequence[Input], rules: Sequence[Path], jobs: int, advance: Advance
 ) -> Iterator[tuple[SourceRead, list[Signal]]]:
     """Yield what each source says, in the order of the inputs."""
-    parts = _together(_worked(_pieces(inputs, jobs), tuple(rules), jobs, advance))
-    for part in parts:
-        signals = part.fold.signals(part.source, shown)
-        yield _read(part), signals
+    for told in _together(_worked(_pieces(inputs, jobs), tuple(rules), jobs, advance)):
+        yield told.read, told.signals
 
 
 def _pieces(inputs: Sequence[Input], jobs: int) -> list[Piece]:
@@ -98,35 +113,65 @@ def _ranges_of(path: Path, jobs: int) -> list[tuple[int, int | None]]:
         return [(0, None)]  # the process that opens it says what is wrong
 
 
-def _worked(pieces: Sequence[Piece], rules: tuple[Path, ...], jobs: int, advance: Advance) -> Iterator[list[Part]]:
+def _worked(pieces: Sequence[Piece], rules: tuple[Path, ...], jobs: int, advance: Advance) -> Iterator[Part | Told]:
     if jobs <= 1 or len(pieces) <= 1:
         for piece in pieces:
-            yield _work(piece, rules, advance)
+            yield from _work(piece, rules, advance)
         return
-    with ProcessPoolExecutor(min(jobs, len(pieces)), mp_context=get_context("spawn")) as pool:
-        for parts in pool.map(_work, pieces, [rules] * len(pieces)):
-            advance(sum(part.bytes_read for part in parts))
-            yield parts
+    batches = [*_batches(pieces)]
+    with ProcessPoolExecutor(min(jobs, len(batches)), mp_context=get_context("spawn")) as pool:
+        for found in pool.map(_work_all, batches, [rules] * len(batches)):
+            advance(sum(one.bytes_read if isinstance(one, Part) else one.read.bytes_read for one in found))
+            yield from found
 
 
-def _together(worked: Iterable[list[Part]]) -> Iterator[Part]:
+def _batches(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
+    """Yield the pieces, small ones together."""
+    batch, size = list[Piece](), 0
+    for piece in pieces:
+        if batch and (size + piece.size_bytes > BATCH_BYTES or len(batch) == BATCH_PIECES):
+            yield batch
+            batch, size = [], 0
+        batch.append(piece)
+        size += piece.size_bytes
+    yield batch
+
+
+def _together(worked: Iterable[Part | Told]) -> Iterator[Told]:
     """Join the parts of a source that was read in ranges."""
     waiting: Part | None = None
-    for part in (part for parts in worked for part in parts):
-        if waiting is not None and waiting.source == part.source:
-            waiting.extend(part)
+    for one in worked:
+        if waiting is not None and isinstance(one, Part) and waiting.source == one.source:
+            waiting.extend(one)
             continue
         if waiting is not None:
-            yield waiting
-        waiting = part
+            yield _told(waiting)
+        waiting = one if isinstance(one, Part) else None
+        if isinstance(one, Told):
+            yield one
     if waiting is not None:
-        yield waiting
+        yield _told(waiting)
 
 
-def _work(piece: Piece, rules: tuple[Path, ...], advance: Advance = lambda count: None) -> list[Part]:
+def _told(part: Part) -> Told:
+    signals = part.fold.signals(part.source, shown)
+    return Told(_read(part), signals)
+
+
+def _work_all(pieces: Sequence[Piece], rules: tuple[Path, ...]) -> list[Part | Told]:
+    return [one for piece in pieces for one in _work(piece, rules)]
+
+
+def _work(piece: Piece, rules: tuple[Path, ...], advance: Advance = lambda count: None) -> list[Part | Told]:
+    """Read a piece. What is a range of a source is told when the others are there."""
     scanner = _scanner(rules)
     if piece.inputs[0].archive is not None:
-        return _archive(scanner, piece, advance)
+        return [_told(part) for part in _archive(scanner, piece, advance)]
+    part = _part(scanner, piece, advance)
+    return [part if piece.end is not None else _told(part)]
+
+
+def _part(scanner: Scanner, piece: Piece, advance: Advance) -> Part:
     found = piece.inputs[0]
     part = Part(found.source, SourceFold())
     try:
@@ -136,7 +181,7 @@ def _work(piece: Piece, rules: tuple[Path, ...], advance: Advance = lambda count
             _feed(scanner, part, chunks(stream, begin=piece.begin, end=piece.end), head, advance)
     except (Unreadable, OSError) as error:
         part.problem = _reason(error)
-    return [part]
+    return part
 
 
 def _archive(scanner: Scanner, piece: Piece, advance: Advance) -> list[Part]:

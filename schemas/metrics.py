@@ -14,9 +14,8 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Any, Final
 
-import yaml
-
 from schemas.model import Model
+from schemas.yaml_files import loaded
 
 NUMBER_CHARACTERS: Final = 64
 """A longer text is no number that anybody measured."""
@@ -98,9 +97,8 @@ def conversions() -> Mapping[str, Conversion]:
 
 
 def _read() -> tuple[dict[str, dict[str, float]], dict[str, Metric]]:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # read at every start: the one in C is five times as fast
     text = resources.files("schemas").joinpath("metrics.yaml").read_text("utf-8")
-    data: dict[str, Any] = yaml.load(text, Loader=loader)
+    data: dict[str, Any] = loaded(text)
     metrics = {name: Metric.model_validate({"name": name, **fields}) for name, fields in data["metrics"].items()}
     return data["units"], metrics
 

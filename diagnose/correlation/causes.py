@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 
-import yaml
-
 from diagnose.rules import RuleError
 from schemas.faults import fault_classes, faults_matching
 from schemas.signature import Signature
+from schemas.yaml_files import loaded
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def cause_graph() -> CauseGraph:
         RuleError: the file names something that is not a fault class, or leaves one out.
     """
     file = resources.files("diagnose").joinpath("catalogue/causes.yaml")
-    data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    data = loaded(file.read_text(encoding="utf-8"))
     if missing := sorted(set(fault_classes()) - set(data["causes"])):
         raise RuleError(str(file), 1, f"`causes` leaves out {', '.join(missing)}")
     anything = _expanded(tuple(data["anything"]))

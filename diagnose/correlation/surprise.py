@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import re2
-from drain3.drain import Drain
 
 from schemas.incident import Place, Surprise
 
@@ -103,6 +102,8 @@ class _Templates:
     """Assigns lines to templates; those that differ in numbers only are looked at once."""
 
     def __init__(self) -> None:
+        from drain3.drain import Drain  # here, for most runs need none, and it is slow to import
+
         self._drain = Drain(depth=4, sim_th=0.5, max_children=100, max_clusters=5000)
         self._text: dict[int, str] = {}
         self._known: dict[str, int] = {}

@@ -4,7 +4,7 @@ Where the bytes are kept is the shell's concern; they are never trusted without 
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ import hyperscan
 import orjson
 
 from diagnose.matching import dialect, pieces
-from diagnose.matching.dialect import nominating
+from diagnose.matching.dialect import confirming, nominating, piece
 from diagnose.rules import Catalogue
 from schemas.signature import Signature
 from schemas.vocabulary import Kind
@@ -43,8 +43,9 @@ class Plan:
 
     Expressions of signatures that are counted (start, progress, success, reading) come first: a comparison of numbers
     tells them apart while scanning. Progress and readings are scanned for as a whole, all else by its patterns' most
-    telling pieces. Signatures whose lines are no evidence (noise, teardown) are not scanned for: they are asked about
-    lines with a fault.
+    telling pieces, unless lines of progress hold such a piece: each step would be nominated.
+    Signatures whose lines are no evidence (noise, teardown) are not scanned for: they are asked about lines with a
+    fault.
     The places of `expressions` are their ids in the automaton. `detectors` are those that look at each metric, by id.
     """
 
@@ -52,11 +53,6 @@ class Plan:
     vetoes: tuple[Signature, ...]
     expressions: tuple[Expression, ...]
     detectors: Mapping[str, Mapping[str, Signature]]
-
-    @cached_property
-    def story_signatures(self) -> int:
-        """Return how many of the first signatures are counted: those of the story, and of readings."""
-        return sum(signature.kind in COUNTED for signature in self.signatures)
 
     @cached_property
     def faults_from(self) -> int:
@@ -67,11 +63,14 @@ class Plan:
 def plan(catalogue: Catalogue) -> Plan:
     """Return how a catalogue is compiled."""
     scanned, vetoes = _divided(catalogue)
+    frequent = "\n".join(_frequent(catalogue)).encode()
     expressions = (
         Expression(owner, nominator)
         for owner, signature in enumerate(scanned)
         for pattern in signature.patterns
-        for nominator in nominating(pattern, whole=signature.kind in WHOLE)
+        for nominator in nominating(
+            pattern, whole=signature.kind in WHOLE or confirming(piece(pattern)).search(frequent) is not None
+        )
     )
     return Plan(scanned, vetoes, tuple(expressions), catalogue.detectors)
 
@@ -83,6 +82,7 @@ def key(catalogue: Catalogue) -> str:
         digest.update(Path(str(source)).read_bytes())
     for signature in (s for s in catalogue.signatures if s.patterns):
         digest.update("\0".join((signature.id, signature.kind, *signature.patterns)).encode())
+    digest.update("\0".join(_frequent(catalogue)).encode())
     return digest.hexdigest()
 
 
@@ -111,6 +111,11 @@ def compiled(expressions: Sequence[Expression]) -> hyperscan.Database:
     nominators = [expression.nominator.encode("ascii") for expression in expressions]
     database.compile(expressions=nominators, ids=list(range(len(nominators))), elements=len(nominators), flags=0)
     return database
+
+
+def _frequent(catalogue: Catalogue) -> Iterator[str]:
+    """Yield lines of the kinds that may be every second line, as their signatures show them."""
+    return (line for signature in catalogue.signatures if signature.kind in WHOLE for line in signature.match)
 
 
 def _divided(catalogue: Catalogue) -> tuple[tuple[Signature, ...], tuple[Signature, ...]]:

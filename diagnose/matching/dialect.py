@@ -67,14 +67,29 @@ def nominating(pattern: str, *, whole: bool = False) -> tuple[str, ...]:
     Raises:
         PatternError: the pattern is outside the dialect.
     """
-    tokens = tokens_of(pattern)
-    flags = "".join(tokens[:1]) if tokens and _FLAGS.fullmatch(tokens[0]) else ""
-    core = _shortened(tokens[1:] if flags else tokens)
+    flags, core = _core(pattern)
     core = core if whole else telling(core)
     plain = flags + "".join(map(_plain, core))
     escaped = flags + "".join(_escaped(token, after) for token, after in zip_longest(core, core[1:], fillvalue=""))
     covers_both = not _ONLY_ESCAPED & set(core)
     return (escaped,) if escaped == plain or covers_both else (plain, escaped)
+
+
+def piece(pattern: str) -> str:
+    """Return the most telling piece of a pattern, as a pattern.
+
+    Raises:
+        PatternError: the pattern is outside the dialect.
+    """
+    flags, core = _core(pattern)
+    return flags + "".join(telling(core))
+
+
+def _core(pattern: str) -> tuple[str, list[str]]:
+    """Return a pattern's flags, and its tokens with as few repetitions as nominating needs."""
+    tokens = tokens_of(pattern)
+    flags = "".join(tokens[:1]) if tokens and _FLAGS.fullmatch(tokens[0]) else ""
+    return flags, _shortened(tokens[1:] if flags else tokens)
 
 
 def tokens_of(pattern: str) -> list[str]:

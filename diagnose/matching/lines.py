@@ -1,9 +1,11 @@
 """The lines of one chunk: segments found by offset, their line numbers, and sightings that can be looked at later."""
 
-from bisect import bisect, insort
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
 
 from diagnose.matching.acceptance import accepted_by
 from diagnose.matching.dialect import confirming
@@ -13,6 +15,9 @@ from diagnose.matching.units import unit_around
 from schemas.captures import Capture
 from schemas.record import SEGMENT_BYTES, Chunk, Decoded, Decoder, Origin
 from schemas.signature import Signature
+
+_NEWLINE, _RETURN = b"\n\r"
+Numbers = np.ndarray[Any, np.dtype[np.int64]]
 
 STEPS: Final = (Capture.STEP, Capture.TOTAL_STEPS)
 """What the values of progress tell beside metrics."""
@@ -26,7 +31,8 @@ class Hit:
     """A signature accepted a segment. `line` and `offset` are the source's; `text` is the segment's beginning.
 
     `unit` is the first and last line of the multi-line message around it, such as a traceback. `timed` tells whether
-    the time of its origin is the line's own, or that of a line before.
+    the time of its origin is the line's own, or that of a line before. `likewise` are the offsets of lines before it
+    that say the same and have no hits of their own.
     """
 
     signature: Signature
@@ -37,6 +43,7 @@ class Hit:
     captures: tuple[tuple[str, str], ...] = ()
     unit: tuple[int, int] | None = None
     timed: bool = False
+    likewise: tuple[int, ...] = ()
 
     def moved_by(self, lines: int) -> "Hit":
         """Return the hit with line numbers that are higher by `lines`."""
@@ -98,14 +105,50 @@ class Lines:
         """Take a chunk and the decoder of its source."""
         self.chunk = chunk
         self.decoder = decoder
-        self._known = [(chunk.start, chunk.line), (chunk.end, chunk.line + chunk.lines)]
         self._clocks: dict[str, tuple[int, tuple[int, Origin] | None]] = {}
         self._decoded: dict[int, Decoded] = {}
         self._units: dict[str, tuple[Segment, Segment]] = {}
 
+    @cached_property
+    def ends(self) -> Numbers:
+        """Return where the chunk's own segments end, as offsets in its own bytes, in rising order."""
+        chunk = self.chunk
+        own = np.frombuffer(chunk.data, np.uint8, chunk.end - chunk.start, chunk.start)
+        ends = np.flatnonzero((own == _NEWLINE) | (own == _RETURN))
+        last = self.segment(len(own)).end - chunk.start  # has perhaps no line end
+        return ends if len(ends) and ends[-1] == last else np.append(ends, last)
+
+    @cached_property
+    def begins(self) -> Numbers:
+        """Return where the chunk's own segments begin, as offsets in its own bytes."""
+        return np.append(0, self.ends[:-1] + 1)
+
+    @cached_property
+    def _newlines(self) -> Numbers:
+        own = memoryview(self.chunk.data)[self.chunk.start :]
+        ends = self.ends if self.ends[-1] < len(own) else self.ends[:-1]
+        newlines: Numbers = ends[np.frombuffer(own, np.uint8)[ends] == _NEWLINE]
+        return newlines
+
+    def own(self, ends: Numbers) -> Iterator[tuple[int, Segment, int]]:
+        """Yield the chunk's own segments that hold the bytes before some offsets, each once.
+
+        With each come the place of the first such offset, and the line number.
+        """
+        line, first = np.unique(np.searchsorted(self.ends, ends - 1), return_index=True)
+        begins, start = self.begins[line], self.chunk.start
+        numbers = self.chunk.line + np.searchsorted(self._newlines, begins)
+        found = (first.tolist(), begins.tolist(), self.ends[line].tolist(), numbers.tolist())
+        for at, begin, end, number in zip(*found, strict=True):
+            yield at, Segment(start + begin, start + end), number
+
     def segment(self, end: int) -> Segment:
         """Return the segment that holds the byte before `end`, an offset in the chunk's own bytes."""
         return segment_at(self.chunk.data, end + self.chunk.start)
+
+    def text(self, segment: Segment) -> bytes:
+        """Return the bytes of a segment, as far as they are looked at."""
+        return self.chunk.data[segment.start : min(segment.end, segment.start + SEGMENT_BYTES)]
 
     def own_end(self, segment: Segment) -> int:
         """Return a segment's end as an offset in the chunk's own bytes."""
@@ -115,22 +158,16 @@ class Lines:
         """Return what the segment says about itself, and its message."""
         known = self._decoded.get(segment.start)
         if known is None:
-            end = min(segment.end, segment.start + SEGMENT_BYTES)
-            known = self._decoded[segment.start] = self.decoder(self.chunk.data[segment.start : end])
+            known = self._decoded[segment.start] = self.decoder(self.text(segment))
         return known
 
     def line(self, segment: Segment) -> int:
-        """Return the segment's line number, counted from the nearest place whose number is known."""
-        at = bisect(self._known, (segment.start, 0))
-        position, line = min(self._known[max(at - 1, 0) : at + 1], key=lambda known: abs(known[0] - segment.start))
-        if position <= segment.start:
-            line += self.chunk.data.count(b"\n", position, segment.start)
-        else:
-            line -= self.chunk.data.count(b"\n", segment.start, position)
-        insort(self._known, (segment.start, line))
-        return line
+        """Return the line number of one of the chunk's own segments."""
+        return self.chunk.line + int(np.searchsorted(self._newlines, segment.start - self.chunk.start))
 
-    def hit(self, segment: Segment, decoded: Decoded, signature: Signature, captures: dict[str, str]) -> Hit:
+    def hit(
+        self, segment: Segment, decoded: Decoded, signature: Signature, captures: dict[str, str], reader: str = ""
+    ) -> Hit:
         """Return a fault's hit: read in full at once, with the multi-line message that it is part of."""
         line, data = self.line(segment), self.chunk.data
         unit = self._unit(segment, decoded.label)
@@ -139,7 +176,7 @@ class Lines:
             offset=self.offset(segment),
             line=line,
             text=data[segment.start : min(segment.end, segment.start + TEXT_BYTES)],
-            origin=self.timed(decoded.origin, segment),
+            origin=self.timed(decoded.origin, segment, reader),
             captures=tuple(sorted(captures.items())),
             unit=(line - unit[0], line + unit[1]) if unit else None,
             timed=decoded.origin.time_s is not None,
@@ -152,7 +189,7 @@ class Lines:
             signature=signature,
             offset=self.offset(segment),
             line=self.line(segment),
-            segment=data[segment.start : min(segment.end, segment.start + SEGMENT_BYTES)],
+            segment=self.text(segment),
             behind=data[max(0, segment.start - LOOK_BACK_BYTES) : segment.start],
         )
 

@@ -127,20 +127,19 @@ class Measurement:
 def samples(lines: Lines, signature: Signature, ends: _Numbers, pitch: Pitch, *, sure: bool) -> tuple[Sample, ...]:
     """Return the samples of one signature's lines, of which the ends in the chunk's own bytes are given in order."""
     found: list[Sample] = []
-    for at in np.flatnonzero(pitch.takes(ends + lines.chunk.offset)).tolist():
-        segment = lines.segment(int(ends[at]))
-        again = found and found[-1].offset == lines.offset(segment)
-        if not again and lines.chunk.data[segment.end : segment.end + 1] in (b"\n", b"\r"):  # it may go on otherwise
-            found.append(_sample(lines, segment, signature, at, sure))
+    taken = np.flatnonzero(pitch.takes(ends + lines.chunk.offset))
+    for at, segment, line in lines.own(ends[taken]):
+        if lines.chunk.data[segment.end : segment.end + 1] in (b"\n", b"\r"):  # it may go on otherwise
+            found.append(_sample(lines, segment, line, signature, int(taken[at]), sure))
     return tuple(found)
 
 
-def _sample(lines: Lines, segment: Segment, signature: Signature, ordinal: int, sure: bool) -> Sample:
+def _sample(lines: Lines, segment: Segment, line: int, signature: Signature, ordinal: int, sure: bool) -> Sample:
     data = lines.chunk.data
     return Sample(
         signature=signature,
         offset=lines.offset(segment),
-        line=lines.line(segment),
+        line=line,
         ordinal=ordinal,
         segment=data[segment.start : min(segment.end, segment.start + SAMPLE_BYTES)],
         behind=data[max(0, segment.start - SAMPLE_BYTES) : segment.start],

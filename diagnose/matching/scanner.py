@@ -5,20 +5,21 @@ lines of a run's story (start, progress, success), which may be every second lin
 of them begins and ends.
 """
 
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any, Final
 
 import hyperscan
 import numpy as np
 
-from diagnose.matching.acceptance import Veto, accepted_by, coded, exact
+from diagnose.matching.acceptance import accepted_by, exact
 from diagnose.matching.database import Plan
 from diagnose.matching.dialect import confirming
 from diagnose.matching.escapes import has_escapes, without_escapes
-from diagnose.matching.lines import Hit, Lines, Sighting
+from diagnose.matching.faults import ID_BITS, ID_MASK, Faults
+from diagnose.matching.lines import Hit, Lines, Numbers, Sighting
 from diagnose.matching.readings import WHOLE, Measurement, Pitch, samples
 from diagnose.matching.segments import Segment
 from schemas.captures import Capture
@@ -26,11 +27,7 @@ from schemas.record import Chunk, Decoder
 from schemas.signature import Signature
 from schemas.vocabulary import Kind
 
-_ID_BITS: Final = 16
-_ID_MASK: Final = (1 << _ID_BITS) - 1
-_NEWLINE, _RETURN = b"\n\r"
-_Numbers = np.ndarray[Any, np.dtype[np.int64]]
-"""Nominations: end offset in the chunk's own bytes << 16 | expression, or signature, in rising order."""
+_NOTHING: Final = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +58,20 @@ class Scanner:
         self._database = database
         self._owners = np.array([e.owner for e in plan.expressions], dtype=np.int64)
         kinds = {kind: number for number, kind in enumerate(sorted({s.kind for s in plan.signatures}))}
-        self._exact = [exact(signature) for signature in plan.signatures[: plan.story_signatures]]
-        self._of_jobs = [names_job(signature) for signature in plan.signatures[: plan.story_signatures]]
+        # These look into patterns, which takes time: few signatures are ever asked about.
+        self._exact = cache(lambda owner: exact(plan.signatures[owner]))
+        self._of_jobs = cache(lambda owner: names_job(plan.signatures[owner]))
         self._measuring = [s.kind is Kind.PROGRESS or bool(s.values) for s in plan.signatures]
-        self._veto = Veto(plan.vetoes)
+        self._faults = Faults(plan)
         self._kinds = np.array([kinds[s.kind] for s in plan.signatures], dtype=np.int64)
 
     def findings(self, chunk: Chunk, decoder: Decoder) -> list[Finding]:
         """Return hits and stretches in the order of their lines."""
         lines = Lines(chunk, decoder)
-        story, faults = self._nominated(chunk)
-        hits = list(self._hits(lines, sorted(faults)))
-        if not story:
-            return [hit for _, hit in hits]
-        return list(self._told(lines, self._owned(story, _line_ends(chunk)), hits))
+        found, faults = self._nominated(chunk)
+        story = self._owned(found, lines.ends) if found else _NOTHING
+        hits = [*self._faults.hits(lines, faults, story >> ID_BITS)] if faults else []
+        return [*self._told(lines, story, hits)] if found else [hit for _, hit in hits]
 
     def _nominated(self, chunk: Chunk) -> tuple[list[int], list[int]]:
         """Return the nominations of the story and of faults, in any order."""
@@ -85,7 +82,7 @@ class Scanner:
         if has_escapes(chunk.data, chunk.start, chunk.end):
             shorter, borders = without_escapes(bytes(own))
             also_story, also_faults = self._scanned(shorter)
-            return borders.joined(story, also_story, _ID_BITS), borders.joined(faults, also_faults, _ID_BITS)
+            return borders.joined(story, also_story, ID_BITS), borders.joined(faults, also_faults, ID_BITS)
         return story, faults
 
     def _scanned(self, data: Any) -> tuple[list[int], list[int]]:
@@ -94,57 +91,28 @@ class Scanner:
         faults_from = self._plan.faults_from
 
         def nominate(expression: int, _start: int, end: int, _flags: int, _context: object) -> None:
-            (story if expression < faults_from else faults).append(end << _ID_BITS | expression)
+            (story if expression < faults_from else faults).append(end << ID_BITS | expression)
 
         self._database.scan(data, match_event_handler=nominate)
         return story, faults
 
-    def _hits(self, lines: Lines, faults: Sequence[int]) -> Iterator[tuple[int, Hit]]:
-        """Yield a segment's end and a hit for each fault that RE2 confirms, nominations coming in order."""
-        at = 0
-        while at < len(faults):
-            segment = lines.segment(faults[at] >> _ID_BITS)
-            end = lines.own_end(segment)
-            beyond = bisect_left(faults, (end + 1) << _ID_BITS, at)
-            candidates = self._signatures(faults[at:beyond])
-            yield from ((end, hit) for hit in self._decided(lines, segment, candidates))
-            at = beyond
-
-    def _decided(self, lines: Lines, segment: Segment, candidates: Sequence[Signature]) -> Iterator[Hit]:
-        """Yield a hit for every fault that RE2 confirms on a line of the segment's message, vetoes applied."""
-        decoded = lines.decoded(segment)
-        for message in decoded.message.splitlines():
-            accepted = [(s, c) for s in candidates if (c := accepted_by(s, message, decoded.origin)) is not None]
-            places = [(s, c) for s, c in accepted if s.kind is Kind.PLACE]
-            yield from (lines.hit(segment, decoded, signature, captures) for signature, captures in places)
-            accepted = [(s, c) for s, c in accepted if s.kind is not Kind.PLACE] if places else accepted
-            if not accepted or self._veto.applies(message, decoded.origin):
-                continue
-            specific = [(s, c) for s, c in accepted if not s.generic]
-            for signature, captures in specific or accepted[:1]:
-                yield lines.hit(segment, decoded, coded(signature, captures), captures)
-
-    def _owned(self, story: list[int], line_ends: _Numbers) -> _Numbers:
+    def _owned(self, story: list[int], line_ends: Numbers) -> Numbers:
         """Return nominations of the story by signature instead of expression, each line of a signature once.
 
         A pattern that may end at several places of a line is nominated at each of them, and lines are what is counted.
         """
         numbers = np.array(story, dtype=np.int64)
-        owned: _Numbers = np.sort(numbers & ~_ID_MASK | self._owners[numbers & _ID_MASK])
-        line = np.searchsorted(line_ends, (owned >> _ID_BITS) - 1)
-        _, first = np.unique(line << _ID_BITS | owned & _ID_MASK, return_index=True)
-        once: _Numbers = owned[np.sort(first)]
+        owned: Numbers = np.sort(numbers & ~ID_MASK | self._owners[numbers & ID_MASK])
+        line = np.searchsorted(line_ends, (owned >> ID_BITS) - 1)
+        _, first = np.unique(line << ID_BITS | owned & ID_MASK, return_index=True)
+        once: Numbers = owned[np.sort(first)]
         return once
 
-    def _signatures(self, nominations: Sequence[int]) -> list[Signature]:
-        owners = {int(self._owners[nomination & _ID_MASK]) for nomination in nominations}
-        return [self._plan.signatures[owner] for owner in sorted(owners)]
-
-    def _told(self, lines: Lines, story: _Numbers, hits: Sequence[tuple[int, Hit]]) -> Iterator[Finding]:
+    def _told(self, lines: Lines, story: Numbers, hits: Sequence[tuple[int, Hit]]) -> Iterator[Finding]:
         """Yield hits, and between them the stretches of the story."""
-        owners = story & _ID_MASK
+        owners = story & ID_MASK
         turns = np.flatnonzero(np.diff(self._kinds[owners])) + 1
-        borders = np.searchsorted(story >> _ID_BITS, [end for end, _ in hits], side="right")
+        borders = np.searchsorted(story >> ID_BITS, [end for end, _ in hits], side="right")
         cuts = sorted({0, len(story), *turns.tolist(), *borders.tolist()})
         waiting = list(zip(borders.tolist(), (hit for _, hit in hits), strict=True))[::-1]
         for begin, end in pairwise(cuts):
@@ -153,7 +121,7 @@ class Scanner:
             yield from self._stretches(lines, story[begin:end], owners[begin:end])
         yield from (hit for _, hit in waiting[::-1])
 
-    def _stretches(self, lines: Lines, story: _Numbers, owners: _Numbers) -> Iterator[Stretch]:
+    def _stretches(self, lines: Lines, story: Numbers, owners: Numbers) -> Iterator[Stretch]:
         """Yield one stretch for each signature of a run of nominations, the one that was seen last at the end."""
         if len(owners) == 1 or (owners[0] == owners[-1] and not np.any(owners != owners[0])):
             yield from self._told_by(lines, int(owners[0]), story)
@@ -162,46 +130,40 @@ class Scanner:
         for owner in sorted(places, key=lambda o: (places[o][-1], o)):
             yield from self._told_by(lines, owner, story[places[owner]])
 
-    def _told_by(self, lines: Lines, owner: int, own: _Numbers) -> Iterator[Stretch]:
+    def _told_by(self, lines: Lines, owner: int, own: Numbers) -> Iterator[Stretch]:
         """Yield what one signature tells: a stretch, or one for each line where lines name jobs."""
-        if not self._of_jobs[owner]:
+        if not self._of_jobs(owner):
             yield self._stretch(lines, owner, own)
             return
         signature = self._plan.signatures[owner]
         for nomination in own.tolist():
-            segment = lines.segment(nomination >> _ID_BITS)
+            segment = lines.segment(nomination >> ID_BITS)
             told = _accepted(lines, segment, signature)
             seen = lines.sighting(segment, signature) if told is not None else None
             yield Stretch(signature, 1, seen, seen, job=told.get(Capture.JOB) if told is not None else None)
 
-    def _stretch(self, lines: Lines, owner: int, own: _Numbers) -> Stretch:
+    def _stretch(self, lines: Lines, owner: int, own: Numbers) -> Stretch:
         first = self._confirmed(lines, owner, own)
         last = self._confirmed(lines, owner, own[::-1]) if first and len(own) > 1 else first
         signature = self._plan.signatures[owner]
         return Stretch(signature, len(own), first, last, self._measured(lines, owner, own))
 
-    def _measured(self, lines: Lines, owner: int, own: _Numbers) -> Measurement | None:
+    def _measured(self, lines: Lines, owner: int, own: Numbers) -> Measurement | None:
         """Return the lines of a stretch that are worth reading for the numbers that they tell."""
         if not self._measuring[owner]:
             return None
         signature = self._plan.signatures[owner]
-        taken = samples(lines, signature, own >> _ID_BITS, self._pitch, sure=self._exact[owner])
+        taken = samples(lines, signature, own >> ID_BITS, self._pitch, sure=self._exact(owner))
         return Measurement(signature.id, len(own), taken, self._plan.detectors)
 
-    def _confirmed(self, lines: Lines, owner: int, nominations: _Numbers) -> Sighting | None:
+    def _confirmed(self, lines: Lines, owner: int, nominations: Numbers) -> Sighting | None:
         """Return a sighting of the first nominated line that RE2 confirms."""
         signature = self._plan.signatures[owner]
         for nomination in nominations:
-            segment = lines.segment(int(nomination) >> _ID_BITS)
-            if self._exact[owner] or _accepts(lines, segment, signature):
+            segment = lines.segment(int(nomination) >> ID_BITS)
+            if self._exact(owner) or _accepts(lines, segment, signature):
                 return lines.sighting(segment, signature)
         return None
-
-
-def _line_ends(chunk: Chunk) -> _Numbers:
-    """Return where the lines of a chunk end, as offsets in its own bytes."""
-    own = np.frombuffer(chunk.data, np.uint8, chunk.end - chunk.start, chunk.start)
-    return np.flatnonzero((own == _NEWLINE) | (own == _RETURN))
 
 
 def _accepts(lines: Lines, segment: Segment, signature: Signature) -> bool:

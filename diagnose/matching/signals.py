@@ -54,9 +54,12 @@ class Span:
 
     def settle(self, decoder: Decoder) -> None:
         """Read the sightings that it holds, as far as they have not been read."""
+        alone = self.last is self.first
         if isinstance(self.first, Sighting):
             self.first = self.first.read(decoder)
-        if isinstance(self.last, Sighting):
+        if alone:
+            self.last = self.first
+        elif isinstance(self.last, Sighting):
             self.last = self.last.read(decoder)
 
 
@@ -81,12 +84,8 @@ class SourceFold:
     def add(self, findings: Iterable[Finding]) -> None:
         """Fold findings, which come in the order of their lines."""
         for finding in findings:
-            if isinstance(finding, Hit) and finding.signature.kind is Kind.PLACE:
-                self._place(_key(finding), Span(finding, finding, 1))
-                continue
             if isinstance(finding, Hit):
-                self.kinds = [*self.kinds[:1], Kind.FAULT]
-                self._fault(_key(finding), Span(finding, finding, 1, self.moved, self.moved))
+                self._hit(finding)
                 continue
             if finding.signature.kind is Kind.READING:
                 pass  # numbers for detectors: nothing began, went on or ended
@@ -172,6 +171,16 @@ class SourceFold:
         for found in self.measuring.found():
             yield Span(found.first, found.last, found.count)
 
+    def _hit(self, hit: Hit) -> None:
+        """Fold a hit, and with it the lines before that said the same."""
+        count = 1 + len(hit.likewise)
+        own = replace(hit, likewise=()) if hit.likewise else hit
+        if hit.signature.kind is Kind.PLACE:
+            self._place(_key(own), Span(own, own, count))
+        else:
+            self.kinds = [*self.kinds[:1], Kind.FAULT]
+            self._fault(_key(own), Span(own, own, count, self.moved, self.moved))
+
     def _fault(self, key: _Key, span: Span) -> None:
         """Open a span, or let it extend the last one: where nothing moved in between, or there are too many."""
         most = SPANS
@@ -255,6 +264,7 @@ def signal_of(span: Span, source: Source, clean: Clean) -> Signal:
     assert isinstance(last, Hit), "a fold is settled before its signals are asked for"
     signature = first.signature
     origin = first.origin.over(source.origin).over(origin_of(dict(first.captures)))
+    begin = _mark(first, clean)
     return Signal(
         id=signal_id(span, source),
         signature=signature.id,
@@ -264,8 +274,8 @@ def signal_of(span: Span, source: Source, clean: Clean) -> Signal:
         source=source.name,
         stream=source.stream or source.name,
         part=source.part,
-        first=_mark(first, clean),
-        last=_mark(last, clean),
+        first=begin,
+        last=begin if last is first else _mark(last, clean),
         count=span.count,
         host=origin.host,
         rank=origin.rank,

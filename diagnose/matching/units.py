@@ -6,13 +6,13 @@ from importlib import resources
 from itertools import islice
 from typing import Final
 
-import yaml
 from pydantic import Field
 
 from diagnose.matching.dialect import confirming
 from diagnose.matching.segments import Segment, segment_after, segment_before
 from schemas.model import Model
 from schemas.record import WINDOW_BYTES, Decoded
+from schemas.yaml_files import loaded
 
 _NEAR_BYTES: Final = WINDOW_BYTES // 2
 
@@ -33,7 +33,7 @@ class Unit(Model):
 def units() -> tuple[Unit, ...]:
     """Return every kind of unit."""
     text = resources.files("diagnose").joinpath("catalogue/units.yaml").read_text(encoding="utf-8")
-    return tuple(Unit.model_validate(fields) for fields in yaml.safe_load(text)["units"])
+    return tuple(Unit.model_validate(fields) for fields in loaded(text)["units"])
 
 
 Decode = Callable[[Segment], Decoded]

@@ -6,9 +6,8 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Any, Final
 
-import yaml
-
 from schemas.metrics import METRICS, conversions, number
+from schemas.yaml_files import loaded
 
 _WORDS: Final = {"active": 1.0, "yes": 1.0, "not active": 0.0, "no": 0.0}
 _CELL_CHARACTERS: Final = 100
@@ -20,9 +19,7 @@ def names(section: str) -> Mapping[str, str]:
 
     In the section `training` the metrics' own names are known, too.
     """
-    data: dict[str, Any] = yaml.safe_load(
-        resources.files("ingest.renderings").joinpath("names.yaml").read_text("utf-8")
-    )
+    data: dict[str, Any] = loaded(resources.files("ingest.renderings").joinpath("names.yaml").read_text("utf-8"))
     known = {foreign.lower(): name for name, others in data[section].items() for foreign in others}
     return MappingProxyType({name: name for name in conversions()} | known if section == "training" else known)
 

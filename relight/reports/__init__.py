@@ -3,11 +3,7 @@
 from typing import Final
 
 from relight.reports.cleaning import cleaned
-from relight.reports.html import as_html
 from relight.reports.machine import as_json, as_jsonl
-from relight.reports.markdown import as_markdown
-from relight.reports.story import told
-from relight.reports.text import as_text
 from schemas.incident import ScanReport
 
 __all__ = ["FORMATS", "render"]
@@ -31,14 +27,23 @@ def render(report: ScanReport, format: str, *, width: int = 100, colour: bool = 
     """
     clean = cleaned(report)
     match format:
-        case "text":
-            return as_text(told(clean), width=width, colour=colour, unicode=unicode)
-        case "markdown":
-            return as_markdown(told(clean))
-        case "html":
-            return as_html(told(clean))
         case "json":
             return as_json(clean)
         case "jsonl":
             return as_jsonl(clean)
+        case "text" | "markdown" | "html":
+            return _for_people(clean, format, width, colour=colour, unicode=unicode)
     raise ValueError(f"{format!r} is not a format of reports; there are {', '.join(FORMATS)}")
+
+
+def _for_people(report: ScanReport, name: str, width: int, *, colour: bool, unicode: bool) -> str:
+    """Return a report in a format for people. What these need takes as long to import as a small log to scan."""
+    from relight.reports.html import as_html
+    from relight.reports.markdown import as_markdown
+    from relight.reports.story import told
+    from relight.reports.text import as_text
+
+    story = told(report)
+    if name == "text":
+        return as_text(story, width=width, colour=colour, unicode=unicode)
+    return as_markdown(story) if name == "markdown" else as_html(story)

@@ -85,7 +85,7 @@ class Followed:
         found: set[int] = set()
         for one in matcher.scanner.findings(Chunk(self._data, 0, len(self._data), 0, 1, len(self._times)), decoder):
             if isinstance(one, Hit):
-                found.add(self._line(one.offset))
+                found |= {self._line(offset) for offset in (*one.likewise, one.offset)}
             elif one.first is not None and one.last is not None:
                 first, last = self._line(one.first.offset), self._line(one.last.offset)
                 found |= set(range(first, last + 1)) if one.signature.kind is Kind.PROGRESS else {first, last}

@@ -139,4 +139,5 @@ class Lines:
     def _spots(self, data: bytes, decoder: Decoder) -> list[int]:
         """Return where evidence stands in whole lines."""
         found = self.scanner.findings(Chunk(data, 0, len(data), 0, 1, 0), decoder)
-        return [hit.offset for hit in found if isinstance(hit, Hit) and hit.signature.kind in _EVIDENCE]
+        hits = (hit for hit in found if isinstance(hit, Hit) and hit.signature.kind in _EVIDENCE)
+        return [offset for hit in hits for offset in (*hit.likewise, hit.offset)]

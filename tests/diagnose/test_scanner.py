@@ -84,6 +84,19 @@ def test_a_catch_all_is_silent_where_a_specific_signature_has_spoken(scanner: Sc
     assert names(scanner, "RuntimeError: the flux capacitor is empty") == ["python.runtime-error"]
 
 
+@pytest.mark.parametrize(("skipped", "nominated"), [(0, False), (3, True)])
+def test_a_fault_whose_piece_stands_in_lines_of_progress_is_nominated_by_a_whole_match_only(
+    compiled: tuple[Plan, hyperscan.Database], skipped: int, nominated: bool
+) -> None:
+    order, database = compiled
+    found = list[int]()
+    line = (
+        f" iteration      100/  500000 | consumed samples:  1024 | number of nan iterations:   {skipped} |\n".encode()
+    )
+    database.scan(line, match_event_handler=lambda expression, *_: found.append(expression))
+    assert any(expression >= order.faults_from for expression in found) is nominated
+
+
 @pytest.mark.parametrize(("name", "count"), [("xid", 172), ("sxid", 93)])
 def test_a_table_holds_all_codes(name: str, count: int) -> None:
     assert len(table(name)) == count
