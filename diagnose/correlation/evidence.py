@@ -18,6 +18,9 @@ _OF_RANKS: Final = frozenset({"pg", "seq", "ranks", "other_rank"})
 AGAIN: Final = 3
 """A warning that is said so often means something, though other hosts say it as well now and then."""
 
+AGAIN_S: Final = 30.0
+"""So much time at least lies between the first and the last of them."""
+
 Resolve = Callable[[str], Signature]
 """Returns the signature of an id, codes of tables included."""
 
@@ -67,8 +70,11 @@ class Finding:
 
     @property
     def repeated(self) -> bool:
-        """Tell whether it was said so often that this is hardly by chance."""
-        return self.lasting or self.count >= AGAIN
+        """Tell whether it was said so often that this is hardly by chance; what is said at once counts as once."""
+        if self.lasting or self.count < AGAIN:
+            return self.lasting
+        first_s, last_s = self.first.first.time_s, self.last.time_s
+        return first_s is None or last_s is None or last_s - first_s >= AGAIN_S
 
     @cached_property
     def timeout_s(self) -> float:

@@ -123,7 +123,8 @@ class Ranker:
 
         def key(finding: Finding) -> tuple[object, ...]:
             worked_out = finding.signature.detect is not None  # it begins before anything is said
-            late = worked_out or (finding.broke_s or begin) > begin + SKEW_S
+            slack_s = 0.0 if self._ends(finding) else SKEW_S
+            late = worked_out or (finding.broke_s or begin) > begin + slack_s
             machine = fault_classes()[finding.fault].layer in MACHINES
             return late, finding.before_start, self._depth(finding), not machine, *self._place(finding)
 
@@ -157,6 +158,10 @@ class Ranker:
 
     def _is_symptom(self, finding: Finding) -> bool:
         return finding.fault in self.graph.symptoms
+
+    def _ends(self, finding: Finding) -> bool:
+        """Tell whether it is how a scheduler ends a job, because it was told to or because the job had failed."""
+        return finding.fault in self.graph.anything and not self._is_symptom(finding)
 
     def _depth(self, finding: Finding) -> int:
         """Return how vague a symptom is, 0 for what is none."""

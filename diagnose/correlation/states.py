@@ -41,12 +41,14 @@ def grounds(
 
 
 def _behind(state: Finding, known: Sequence[Finding], graph: CauseGraph) -> Finding | None:
-    """Return what explains a state best: what was said last before it began; where that is not known, most often."""
+    """Return what explains a state best: what lasts as well, then what was said last before, or else most often."""
     able = [f for f in known if graph.explains(f.signature, state.signature)]
     usual = {f.signature.id for f in able if not _before(f, state)}  # is said at other times, too
     near = [f for f in able if _before(f, state) and (f.signature.id not in usual or f.repeated)]
     dated = state.first.first.exact
-    return max(near, key=lambda f: (0 if dated else f.count, f.first.first.order, f.signature.id), default=None)
+    return max(
+        near, key=lambda f: (f.lasting, 0 if dated else f.count, f.first.first.order, f.signature.id), default=None
+    )
 
 
 def _before(finding: Finding, state: Finding) -> bool:

@@ -113,12 +113,12 @@ class Warned:
     def _broke_between(self, fault: Finding) -> tuple[float, float] | None:
         """Return the times (Unix, seconds) between which something broke, `None` where they are far apart or unknown.
 
-        A wait that lines without times tell of was over when the first process ended.
+        What lines without times tell of was over when the first process ended.
         """
         moment, waited_s = fault.first.first, fault.timeout_s
         if moment.since_s is not None and moment.until_s is not None and moment.until_s - moment.since_s <= WARNED_S:
             return moment.since_s - waited_s, moment.until_s - waited_s
-        if waited_s and self._first_exit_s is not None:
+        if self._first_exit_s is not None:
             return self._first_exit_s - waited_s, self._first_exit_s - waited_s
         return None
 

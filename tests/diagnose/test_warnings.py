@@ -133,3 +133,22 @@ def test_a_machine_that_warned_as_ranks_began_to_wait_says_nothing_where_others_
     assert waited(slow) == NFS
     assert waited(slow, other) == TIMEOUT
     assert waited(said(NFS, 915, until=1400, count=4, **at("gpu-1")), other) == NFS
+
+
+def test_of_what_machines_said_then_that_is_why_which_lasts() -> None:
+    hot = said(HOT, 1900, until=2900, count=6, gpu="4", source="gpu-1.log", host="gpu-1")
+    twice = said("pcie.aer-corrected", 1990, until=3300, count=4, pci="0000:5e:00.0", **at("gpu-2"))
+    (one,) = suffered(SLOW, hot, twice)
+    assert one.culprit.host == "gpu-1"
+
+
+def test_lines_that_are_said_at_once_are_not_said_again_and_again() -> None:
+    told = [said(NFS, 915, until=916, count=4, **at("gpu-1")), said(NFS, 1300, **at("gpu-2"))]
+    assert failure(*RUN, *told, timeout(1510, 0, source="rank0.log")).signature == TIMEOUT
+
+
+def test_a_cancellation_right_after_a_process_ended_is_not_why_it_did() -> None:
+    ended = said("launcher.torchrun-failure", 910, source="agent.log", host="gpu-1")
+    cancelled = said("slurm.step-cancelled", 911, source="slurm.out")
+    assert failure(*RUN, ended, cancelled).fault == "launcher.worker_exit"
+    assert failure(*RUN, ended, said("slurm.step-cancelled", 909, source="slurm.out")).fault == "scheduler.cancelled"
