@@ -152,3 +152,10 @@ def test_a_cancellation_right_after_a_process_ended_is_not_why_it_did() -> None:
     cancelled = said("slurm.step-cancelled", 911, source="slurm.out")
     assert failure(*RUN, ended, cancelled).fault == "launcher.worker_exit"
     assert failure(*RUN, ended, said("slurm.step-cancelled", 909, source="slurm.out")).fault == "scheduler.cancelled"
+
+
+def test_an_error_without_a_time_is_dated_by_the_first_process_that_ended() -> None:
+    lost = said("c10d.gloo-peer-closed", source="out.log", line=5, rank=0, host="gpu-0", peer="10.0.0.9")
+    ended = said("launcher.torchrun-failure", 930, source="agent.log", host="gpu-0")
+    down = said(LINK_DOWN, 910, nic="eth0", **at("gpu-1"))
+    assert failure(*RUN, lost, ended, down).signature == LINK_DOWN
