@@ -49,6 +49,8 @@ class Detected:
 class Measuring:
     """The state. `pending` is what has been taken and not been looked at, in the order of the lines.
 
+    `counts` are the lines that have been looked at, or passed over, by signature; `told` those that are pending, too.
+
     A run that has succeeded is measured anew from there on (`after_success`): what its numbers were is of no concern
     any more, and most of them are never looked at.
     """
@@ -60,11 +62,15 @@ class Measuring:
     longest_s: dict[str, float] = field(default_factory=dict)
     compared: dict[str, list[str]] = field(default_factory=dict)
     pending: list[Measurement] = field(default_factory=list)
+    told: dict[str, int] = field(default_factory=dict)
     after_success: bool = False
 
     def take(self, measurement: Measurement) -> None:
         """Take in what the lines of the next stretch tell."""
-        self.pending.append(measurement)
+        name = measurement.signature
+        before = self.told.get(name, self.counts.get(name, 0))
+        self.told[name] = before + measurement.count
+        self.pending.append(measurement.behind(before))
 
     def read(self, decoder: Decoder) -> None:
         """Read the lines that have been taken."""
@@ -73,7 +79,8 @@ class Measuring:
     def joined(self, later: "Measuring", lines: int) -> "Measuring":
         """Return the state with that of a later range, which nobody has looked at; its line numbers are too low."""
         whole = Measuring(after_success=True) if later.after_success else self
-        whole.pending += [one.moved_by(lines) for one in later.pending]
+        for one in later.pending:
+            whole.take(one.moved_by(lines))
         return whole
 
     def look(self) -> None:
@@ -92,6 +99,7 @@ class Measuring:
             longest_s=dict(self.longest_s),
             compared=dict(self.compared),
             pending=[*self.pending],
+            told=dict(self.told),
             after_success=self.after_success,
         )
 

@@ -31,11 +31,13 @@ class Pitch:
     """How densely lines are sampled: those in the first `burst` bytes of so many bytes of a source.
 
     `steps` are offsets with the number of bytes that holds from there on. Lines come in bursts because writers take
-    turns: one line in so many could always be the same writer's.
+    turns: one line in so many could always be the same writer's. The `first` lines of a signature are taken wherever
+    they are: a job's start may fill a file in which the steps are few.
     """
 
     burst: int
     steps: tuple[tuple[int, int], ...]
+    first: int = 0
 
     def takes(self, offsets: _Numbers) -> "np.ndarray[Any, np.dtype[np.bool_]]":
         """Tell which of the lines that end at some offsets are taken."""
@@ -49,7 +51,7 @@ class Pitch:
 LIVE: Final = Pitch(1, ())
 """A source that is followed: every line."""
 
-WHOLE: Final = Pitch(2048, ((64 << 10, 16 << 10), (4 << 20, 128 << 10), (64 << 20, 1 << 20)))
+WHOLE: Final = Pitch(2048, ((64 << 10, 16 << 10), (4 << 20, 128 << 10), (64 << 20, 1 << 20)), first=256)
 """A source that is read as a whole: all of its beginning, and less and less of the rest."""
 
 
@@ -57,7 +59,8 @@ WHOLE: Final = Pitch(2048, ((64 << 10, 16 << 10), (4 << 20, 128 << 10), (64 << 2
 class Sample:
     """A line that may tell numbers, not read yet: `ordinal` is its place among the lines that were nominated.
 
-    `behind` are the bytes before it. `sure`: the two engines agree on it by construction.
+    `behind` are the bytes before it. `sure`: the two engines agree on it by construction. `burst`: where it is, lines
+    are taken, whichever they are.
     """
 
     signature: Signature
@@ -67,6 +70,7 @@ class Sample:
     segment: bytes
     behind: bytes
     sure: bool
+    burst: bool = True
 
     def moved_by(self, lines: int) -> "Sample":
         """Return the sample with a line number that is higher by `lines`."""
@@ -86,7 +90,8 @@ class Sample:
                 told = origin_of(captures).over(told)
         origin = timed(decoded.origin, self.behind + self.segment, len(self.behind), decoder)
         dated = decoded.origin.time_s is not None
-        return Reading(self.offset, self.line, self.ordinal, told.over(origin), tuple(sorted(values.items())), dated)
+        metrics = tuple(sorted(values.items()))
+        return Reading(self.offset, self.line, self.ordinal, told.over(origin), metrics, dated, self.burst)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,7 @@ class Reading:
     origin: Origin
     values: tuple[tuple[str, float], ...] = ()
     timed: bool = False
+    burst: bool = True
 
     def moved_by(self, lines: int) -> "Reading":
         """Return the reading with a line number that is higher by `lines`."""
@@ -119,6 +125,13 @@ class Measurement:
         read = (one.read(decoder) if isinstance(one, Sample) else one for one in self.taken)
         return replace(self, taken=tuple(read))
 
+    def behind(self, before: int) -> "Measurement":
+        """Return it without what is taken only of the first lines, where so many were nominated `before` it."""
+        if before == 0 or all(one.burst for one in self.taken):
+            return self
+        kept = (one for one in self.taken if one.burst or before + one.ordinal < WHOLE.first)
+        return replace(self, taken=tuple(kept))
+
     def moved_by(self, lines: int) -> "Measurement":
         """Return it with line numbers that are higher by `lines`."""
         return replace(self, taken=tuple(one.moved_by(lines) for one in self.taken))
@@ -127,20 +140,23 @@ class Measurement:
 def samples(lines: Lines, signature: Signature, ends: _Numbers, pitch: Pitch, *, sure: bool) -> tuple[Sample, ...]:
     """Return the samples of one signature's lines, of which the ends in the chunk's own bytes are given in order."""
     found: list[Sample] = []
-    taken = np.flatnonzero(pitch.takes(ends + lines.chunk.offset))
+    burst = pitch.takes(ends + lines.chunk.offset)
+    taken = np.flatnonzero(burst | (np.arange(len(ends)) < pitch.first))
     for at, segment, line in lines.own(ends[taken]):
         if lines.chunk.data[segment.end : segment.end + 1] in (b"\n", b"\r"):  # it may go on otherwise
-            found.append(_sample(lines, segment, line, signature, int(taken[at]), sure))
+            ordinal = int(taken[at])
+            sample = _sample(lines, segment, line, signature, sure)
+            found.append(replace(sample, ordinal=ordinal, burst=bool(burst[ordinal])))
     return tuple(found)
 
 
-def _sample(lines: Lines, segment: Segment, line: int, signature: Signature, ordinal: int, sure: bool) -> Sample:
+def _sample(lines: Lines, segment: Segment, line: int, signature: Signature, sure: bool) -> Sample:
     data = lines.chunk.data
     return Sample(
         signature=signature,
         offset=lines.offset(segment),
         line=line,
-        ordinal=ordinal,
+        ordinal=0,
         segment=data[segment.start : min(segment.end, segment.start + SAMPLE_BYTES)],
         behind=data[max(0, segment.start - SAMPLE_BYTES) : segment.start],
         sure=sure,

@@ -152,3 +152,20 @@ def test_writers_who_take_turns_are_all_heard(scanner: Scanner) -> None:
     fold, _ = folded(scanner, chunks(io.BytesIO("".join(lines).encode())), decoder_for(SOURCE, b""))
     fold.measure()
     assert {key[2] for key in fold.measuring.series if key[0] == "loss"} == {0, 1, 2, 3}
+
+
+def test_few_steps_behind_a_long_start_are_all_looked_at_however_the_source_is_cut(scanner: Scanner) -> None:
+    start = b"".join(b"rank %d of 4096: registered, waiting for the others\n" % rank for rank in range(4096))
+    data = start + training(DIVERGED[1140:1260])
+    whole = signals(scanner, data)
+    assert len(start) > 3 * 65_536
+    assert any(signal.signature == "detect.loss-divergence" for signal in whole)
+    decoder = decoder_for(SOURCE, data[:65_536])
+    for parts in (2, 9, 40):
+        ends = [data.find(b"\n", len(data) * part // parts) + 1 for part in range(1, parts)] + [len(data)]
+        joined, lines, begin = SourceFold(), 0, 0
+        for end in ends:
+            fold, count = folded(scanner, chunks(io.BytesIO(data[:end]), begin=begin), decoder)
+            joined.extend(fold, lines)
+            lines, begin = lines + count, end
+        assert joined.signals(SOURCE, clean) == whole
