@@ -13,7 +13,6 @@ import numpy as np
 from diagnose.matching.acceptance import accepted_by
 from diagnose.matching.dialect import confirming
 from diagnose.matching.lines import Lines, origin_of
-from diagnose.matching.segments import Segment
 from diagnose.matching.times import timed
 from schemas.metrics import reading
 from schemas.record import Decoder, Origin
@@ -139,28 +138,17 @@ class Measurement:
 
 def samples(lines: Lines, signature: Signature, ends: _Numbers, pitch: Pitch, *, sure: bool) -> tuple[Sample, ...]:
     """Return the samples of one signature's lines, of which the ends in the chunk's own bytes are given in order."""
-    found: list[Sample] = []
-    burst = pitch.takes(ends + lines.chunk.offset)
+    burst, data = pitch.takes(ends + lines.chunk.offset), lines.chunk.data
     taken = np.flatnonzero(burst | (np.arange(len(ends)) < pitch.first))
+    ordinals, bursts = taken.tolist(), burst[taken].tolist()
+    found: list[Sample] = []
     for at, segment, line in lines.own(ends[taken]):
-        if lines.chunk.data[segment.end : segment.end + 1] in (b"\n", b"\r"):  # it may go on otherwise
-            ordinal = int(taken[at])
-            sample = _sample(lines, segment, line, signature, sure)
-            found.append(replace(sample, ordinal=ordinal, burst=bool(burst[ordinal])))
+        start, end = segment.start, segment.end
+        if data[end : end + 1] in (b"\n", b"\r"):  # it may go on otherwise
+            text, behind = data[start : min(end, start + SAMPLE_BYTES)], data[max(0, start - SAMPLE_BYTES) : start]
+            offset, ordinal = lines.offset(segment), ordinals[at]
+            found.append(Sample(signature, offset, line, ordinal, text, behind, sure, bursts[at]))
     return tuple(found)
-
-
-def _sample(lines: Lines, segment: Segment, line: int, signature: Signature, sure: bool) -> Sample:
-    data = lines.chunk.data
-    return Sample(
-        signature=signature,
-        offset=lines.offset(segment),
-        line=line,
-        ordinal=0,
-        segment=data[segment.start : min(segment.end, segment.start + SAMPLE_BYTES)],
-        behind=data[max(0, segment.start - SAMPLE_BYTES) : segment.start],
-        sure=sure,
-    )
 
 
 def _values(patterns: Sequence[str], message: bytes) -> dict[str, float]:
