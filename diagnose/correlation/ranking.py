@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import inf
 from typing import Final
 
 from diagnose.correlation.causes import CauseGraph
 from diagnose.correlation.evidence import Finding
 from diagnose.correlation.moments import SKEW_S, Moment
 from diagnose.correlation.warned import MACHINES, Warned, in_time
+from diagnose.correlation.witnesses import is_bystander
 from schemas.captures import Capture
 from schemas.faults import fault_classes
 from schemas.vocabulary import Culprit
@@ -119,12 +121,12 @@ class Ranker:
         """Return the key for faults of which each could have led to the others: the earliest by guess is likeliest."""
         said = [f for f in circle if f.signature.detect is None]
         known = [t for f in said or circle if (t := f.first.first.time_s) is not None]
-        begin = min(known, default=0.0)
+        begin, ended_s = min(known, default=0.0), _ended_s(circle)
 
         def key(finding: Finding) -> tuple[object, ...]:
             worked_out = finding.signature.detect is not None  # it begins before anything is said
-            slack_s = 0.0 if self._ends(finding) else SKEW_S
-            late = worked_out or (finding.broke_s or begin) > begin + slack_s
+            broke_s = finding.broke_s or begin
+            late = worked_out or broke_s > begin + SKEW_S or (self._ends(finding) and broke_s > ended_s)
             machine = fault_classes()[finding.fault].layer in MACHINES
             return late, finding.before_start, self._depth(finding), not machine, *self._place(finding)
 
@@ -160,8 +162,8 @@ class Ranker:
         return finding.fault in self.graph.symptoms
 
     def _ends(self, finding: Finding) -> bool:
-        """Tell whether it is how a scheduler ends a job, because it was told to or because the job had failed."""
-        return finding.fault in self.graph.anything and not self._is_symptom(finding)
+        """Tell whether it is how a job is ended, be it that somebody wanted so or that one of its processes had."""
+        return finding.signature.generic and finding.fault in self.graph.anything and not self._is_symptom(finding)
 
     def _depth(self, finding: Finding) -> int:
         """Return how vague a symptom is, 0 for what is none."""
@@ -217,6 +219,12 @@ class Ranker:
         """Return the earliest moment (Unix, seconds) to which a collective's timeout points."""
         timeouts = (f for f in self.findings if f.fault == "comm.collective_timeout")
         return min((t for f in timeouts if (t := f.broke_s) is not None), default=None)
+
+
+def _ended_s(findings: Sequence[Finding]) -> float:
+    """Return when the first process ended of those that nobody told to (Unix, seconds)."""
+    exits = [f for f in findings if f.fault == "launcher.worker_exit" and not is_bystander(f)]
+    return min((t for f in exits if (t := f.first.first.time_s) is not None), default=inf)
 
 
 def _vague(finding: Finding) -> bool:

@@ -152,6 +152,8 @@ def test_a_cancellation_right_after_a_process_ended_is_not_why_it_did() -> None:
     cancelled = said("slurm.step-cancelled", 911, source="slurm.out")
     assert failure(*RUN, ended, cancelled).fault == "launcher.worker_exit"
     assert failure(*RUN, ended, said("slurm.step-cancelled", 909, source="slurm.out")).fault == "scheduler.cancelled"
+    told_to = said("launcher.torchrun-stopped", 910, source="agent.log", host="gpu-1")
+    assert failure(*RUN, told_to, cancelled).fault == "scheduler.cancelled"
 
 
 def test_an_error_without_a_time_is_dated_by_the_first_process_that_ended() -> None:
