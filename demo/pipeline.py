@@ -20,6 +20,17 @@ from remediate.cases import Cases
 from schemas.events import Event, decoded
 
 CLUSTER: Final = "lab"
+PROMPT: Final = """\
+provenance = "app"
+heartbeat_s = 0.5
+journal = false
+kernel = false
+[match]
+progress_s = 0.5
+[correlate]
+settle_s = 1
+"""
+"""Settings of a shipper, and of the stages behind it, that nobody who looks on has to wait for."""
 _RELIGHT: Final = str(Path(sys.executable).parent / "relight")
 _POLL_S: Final = 0.1
 _STOP_S: Final = 10.0

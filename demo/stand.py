@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from demo import train
-from demo.pipeline import CLUSTER, NotInTime, Pipeline
+from demo.pipeline import CLUSTER, PROMPT, NotInTime, Pipeline
 from relight.agent.executors.attendant import State, read
 
 JOB: Final = "demo"
@@ -113,15 +113,7 @@ name = "{CLUSTER}"
 folder = "{self.folder}/keys"
 [ship]
 job = "{JOB}"
-provenance = "app"
-heartbeat_s = 0.5
-journal = false
-kernel = false
-[match]
-progress_s = 0.5
-[correlate]
-settle_s = 1
-[remediate]
+{PROMPT}[remediate]
 dry_run = false
 cooldown_s = 0
 playbooks = ["{_HERE / "playbooks.yaml"}"]

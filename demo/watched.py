@@ -24,7 +24,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from demo.pipeline import CLUSTER, Pipeline
+from demo.pipeline import CLUSTER, PROMPT, Pipeline
 from relight.topics import SIGNALS
 from remediate.case import Case
 from schemas.history import IncidentResolved, State
@@ -186,15 +186,7 @@ name = "{CLUSTER}"
 [embedded]
 path = "{self.folder}/relight.db"
 [ship]
-provenance = "app"
-heartbeat_s = 0.5
-journal = false
-kernel = false
-[match]
-progress_s = 0.5
-[correlate]
-settle_s = 1
-"""
+{PROMPT}"""
 
 
 def watched(folder: Path, note: Callable[[str], None] = lambda text: None) -> list[Told]:

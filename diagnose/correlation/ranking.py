@@ -9,7 +9,7 @@ from typing import Final
 from diagnose.correlation.causes import CauseGraph
 from diagnose.correlation.evidence import Finding
 from diagnose.correlation.moments import SKEW_S, Moment
-from diagnose.correlation.warned import MACHINES, Warned, in_time
+from diagnose.correlation.warned import MACHINES, NEAR_LINES, Warned, in_time
 from diagnose.correlation.witnesses import is_bystander
 from schemas.captures import Capture
 from schemas.faults import fault_classes
@@ -18,7 +18,7 @@ from schemas.vocabulary import Culprit
 LATENESS_S: Final = 60.0
 """A record that confirms an earlier sign may be this much later than it."""
 
-LATENESS_LINES: Final = 200
+
 FORGOTTEN_S: Final = 1800.0
 """An error this long before the end, with nothing in between, is hardly why a run ended."""
 
@@ -156,7 +156,7 @@ class Ranker:
         early, late = sign.first.first, record.first.first
         if early.time_s is not None and late.time_s is not None:
             return late.time_s - early.time_s <= LATENESS_S
-        return early.stream != late.stream or late.line - early.line <= LATENESS_LINES
+        return early.stream != late.stream or late.line - early.line <= NEAR_LINES
 
     def _is_symptom(self, finding: Finding) -> bool:
         return finding.fault in self.graph.symptoms

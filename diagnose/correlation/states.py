@@ -5,17 +5,14 @@ from typing import Final
 
 from diagnose.correlation.causes import CauseGraph
 from diagnose.correlation.evidence import Finding
-from diagnose.correlation.warned import MACHINES
+from diagnose.correlation.warned import OF_SITES
 from schemas.faults import fault_classes
-from schemas.vocabulary import Layer
 
 BEFORE_S: Final = 180.0
 """What a machine has said until so long before a run begins to suffer can be why: it slows a run down at once."""
 
 LATE_S: Final = 120.0
 """And so long after: daemons look at machines once a minute, or less often."""
-
-_OF_MACHINES: Final = MACHINES | {Layer.NETWORK}
 
 
 def ails(finding: Finding) -> bool:
@@ -30,7 +27,7 @@ def grounds(
 
     That a GPU is throttled is worth a warning; that the run has been slow since then makes it the reason.
     """
-    known = [f for f in seen if not ails(f) and fault_classes()[f.fault].layer in _OF_MACHINES]
+    known = [f for f in seen if not ails(f) and fault_classes()[f.fault].layer in OF_SITES]
     behind = {id(one): _behind(one, known, graph) for one in asides if ails(one) and not one.healed}
     for aside in asides:
         if behind.get(id(aside)) is None:

@@ -15,6 +15,9 @@ from schemas.vocabulary import Layer, Provenance
 MACHINES: Final = frozenset({Layer.HARDWARE, Layer.DRIVER, Layer.HOST, Layer.STORAGE})
 """What a machine warns of can be why a program failed that says something else itself."""
 
+OF_SITES: Final = MACHINES | {Layer.NETWORK}
+"""What machines and the network between them warn of can be why a run waits, or is slow."""
+
 TWO_ENDED: Final = frozenset({"comm.ib_link", "comm.peer_reset", "comm.nccl_system_error"})
 """Faults of connections, which have two ends, where a line names the other one."""
 
@@ -49,7 +52,7 @@ class Warned:
         waited, layer = fault.fault in self.graph.symptoms, fault_classes()[warning.fault].layer
         if waited and self._of_others(warning):
             return False
-        if fault.signature.detect is not None and layer not in MACHINES and layer is not Layer.NETWORK:
+        if fault.signature.detect is not None and layer not in OF_SITES:
             return False
         if _says_itself(fault) and layer not in MACHINES:
             return False

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from command import scan
 
-from tests.dumps import call, dump, groups_of, stalled, write
+from tests.dumps import call, dump, groups_of, stacks, stalled, write
 
 
 class _Hostile:
@@ -62,10 +62,6 @@ def test_a_dump_that_would_run_code_is_told_in_one_line_and_the_others_are_read(
 
 
 def test_stacks_of_ranks_name_the_one_that_differs(tmp_path: Path) -> None:
-    for rank in range(8):
-        frame = "read (data.py:31)" if rank == 5 else "all_reduce (torch/distributed/distributed_c10d.py:2500)"
-        head = "Process 1: python train.py\nPython v3.11.4 (/usr/bin/python3)\n"
-        stack = f'Thread 1 (idle): "MainThread"\n    {frame}\n    <module> (train.py:140)\n'
-        (tmp_path / f"rank_{rank}.txt").write_text(f"{head}\n{stack}")
+    stacks(tmp_path)
     (failure,) = scan(tmp_path).failures
     assert (failure["fault"], failure["culprit"]["rank"]) == ("training.hang", 5)

@@ -16,7 +16,7 @@ from relight.cli import main
 from relight.deadletters import read
 from relight.topics import LOGS
 from schemas.history import IncidentHistory
-from tests.dumps import stalled
+from tests.dumps import stacks, stalled
 
 REMAP = (
     "timestamp, index, uuid, pci.bus_id, temperature.gpu, remapped_rows.pending, remapped_rows.failure\n"
@@ -49,15 +49,6 @@ def rows(folder: Path) -> None:
     """Write what `nvidia-smi` told of a GPU on which the remapping of a row failed in the end."""
     (folder / "node03").mkdir()
     (folder / "node03" / "smi.csv").write_text(REMAP)
-
-
-def stacks(folder: Path) -> None:
-    """Write the stacks of eight ranks, of which one does something else."""
-    for rank in range(8):
-        frame = "read (data.py:31)" if rank == 5 else "all_reduce (torch/distributed/distributed_c10d.py:2500)"
-        head = "Process 1: python train.py\nPython v3.11.4 (/usr/bin/python3)\n"
-        stack = f'Thread 1 (idle): "MainThread"\n    {frame}\n    <module> (train.py:140)\n'
-        (folder / f"rank_{rank}.txt").write_text(f"{head}\n{stack}")
 
 
 def scanned(folder: Path) -> tuple[str, dict[str, Any]]:
